@@ -1,0 +1,111 @@
+//! Edits of a running director.
+
+use core::net::IpAddr;
+
+use super::{DestinationConfig, Knobs, ServiceConfig, ServiceKey, Timeouts};
+use crate::addr::MacAddr;
+
+/// One edit. [`Director::apply`](crate::director::Director::apply) takes a list of them and carries out all or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Adds a virtual service without servers (`ipvsadm -A`).
+    AddService(ServiceConfig),
+    /// Changes everything but the key of a virtual service (`ipvsadm -E`).
+    EditService(ServiceConfig),
+    /// Removes a virtual service and its servers (`ipvsadm -D`). Its connections stay until they
+    /// expire and find their servers again if the service is made anew.
+    RemoveService(ServiceKey),
+    /// Adds a real server at the head of the service's list (`ipvsadm -a`).
+    AddDestination(ServiceKey, DestinationConfig),
+    /// Changes weight and limits of the real server with that address and port (`ipvsadm -e`).
+    EditDestination(ServiceKey, DestinationConfig),
+    /// Removes a real server (`ipvsadm -d`).
+    RemoveDestination {
+        /// The service it belongs to.
+        service: ServiceKey,
+        /// Its address.
+        address: IpAddr,
+        /// Its port; under direct routing the service's.
+        port: u16,
+    },
+    /// Removes all services and servers (`ipvsadm -C`).
+    Clear,
+    /// Sets the time-outs of connections that are made or change state from now on (`ipvsadm --set`).
+    SetTimeouts(Timeouts),
+    /// Sets the knobs.
+    SetKnobs(Knobs),
+    /// Fixes the Ethernet address of a neighbour; it is then neither asked for nor learnt.
+    SetStaticNeighbour {
+        /// The neighbour: a real server or a gateway.
+        address: IpAddr,
+        /// Its Ethernet address, or `None` to go back to asking.
+        mac: Option<MacAddr>,
+    },
+    /// Sets the statistics of one service, or of all, back to zero (`ipvsadm -Z`).
+    ZeroStatistics(Option<ServiceKey>),
+}
+
+/// Why an edit is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// A service with this key exists.
+    #[error("Service already exists")]
+    ServiceExists,
+    /// No service has this key.
+    #[error("No such service")]
+    NoSuchService,
+    /// The edit names a service, for a real server, that does not exist.
+    #[error("Service not defined")]
+    ServiceNotDefined,
+    /// The service has a server with this address and port.
+    #[error("Destination already exists")]
+    DestinationExists,
+    /// The service has no server with this address and port.
+    #[error("No such destination")]
+    NoSuchDestination,
+    /// The VIP is not an address that a host can have.
+    #[error("the service's address is not unicast")]
+    ServiceAddressNotUnicast,
+    /// Port 0.
+    #[error("the service's port is 0: give a port from 1 to 65535")]
+    ServicePortZero,
+    /// The RIP is not an address that a host can have.
+    #[error("the real server's address is not unicast")]
+    DestinationAddressNotUnicast,
+    /// The RIP is IPv6 and the VIP IPv4, or the other way round.
+    #[error("Different address family is allowed only for tunneling servers")]
+    FamilyMismatch,
+    /// The weight is larger than [`DestinationConfig::MAX_WEIGHT`].
+    #[error("the weight is larger than 2147483647")]
+    WeightOutOfRange,
+    /// A time-out is longer than 31 days.
+    #[error("a time-out is longer than 31 days (2678400 s)")]
+    TimeoutOutOfRange,
+    /// As many services exist as the director was made for.
+    #[error("no room for another service: raise the director's max_services")]
+    TooManyServices,
+    /// As many servers exist as the director was made for; removed ones count while connections remember them.
+    #[error("no room for another real server: raise the director's max_destinations")]
+    TooManyDestinations,
+    /// As many neighbours are in use as the director was made for.
+    #[error("no room for another neighbour: raise the director's max_neighbours")]
+    TooManyNeighbours,
+    /// A neighbour's Ethernet address is zero or a group address.
+    #[error("the neighbour's Ethernet address is not that of a single station")]
+    MacNotUnicast,
+    /// No interface's subnet holds the neighbour.
+    #[error("no interface's subnet holds the neighbour's address")]
+    NeighbourNotOnLink,
+}
+
+/// A list of changes was refused; nothing of it was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("change {}: {error}", index + 1)]
+pub struct ApplyError {
+    /// Which of the changes is at fault, from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    pub error: ChangeError,
+}

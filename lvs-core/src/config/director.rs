@@ -1,0 +1,261 @@
+//! What is fixed for a director's life, and the knobs that are not.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::addr::{MacAddr, Subnet};
+use crate::io::{PortId, VlanTag};
+
+/// The number of an interface: its place in [`DirectorConfig::interfaces`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct InterfaceId(pub u16);
+
+/// The VLANs through which an interface is reached on its port: none, one tag, or two.
+///
+/// A priority tag (VLAN id 0) counts as no tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct VlanPath {
+    /// The outer VLAN id (1 to 4094), or 0 for an untagged interface.
+    pub outer: u16,
+    /// The inner VLAN id (1 to 4094), or 0 where there is one tag at most.
+    pub inner: u16,
+}
+
+impl VlanPath {
+    /// No tags.
+    pub const UNTAGGED: Self = Self { outer: 0, inner: 0 };
+
+    /// One 802.1Q tag.
+    #[must_use]
+    pub const fn tagged(id: u16) -> Self {
+        Self { outer: id, inner: 0 }
+    }
+
+    /// The tags that a frame must carry to travel this path, outer first. Two tags are an 802.1ad tag
+    /// around an 802.1Q tag.
+    #[must_use]
+    pub const fn tags(self) -> [Option<VlanTag>; 2] {
+        match (self.outer, self.inner) {
+            (0, _) => [None, None],
+            (outer, 0) => [Some(VlanTag { tpid: 0x8100, tci: outer }), None],
+            (outer, inner) => {
+                [Some(VlanTag { tpid: 0x88a8, tci: outer }), Some(VlanTag { tpid: 0x8100, tci: inner })]
+            }
+        }
+    }
+}
+
+/// An interface of the director: a port (or a VLAN on one) with its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceConfig {
+    /// The port it is reached by. Several interfaces may share a port if their VLANs differ.
+    pub port: PortId,
+    /// The VLAN it lives in.
+    pub vlan: VlanPath,
+    /// Its Ethernet address. VIPs are announced with it.
+    pub mac: MacAddr,
+    /// The longest IP packet it carries, in bytes; 1280 at least if IPv6 is used, 68 otherwise.
+    pub mtu: u16,
+    /// The director's own addresses (DIPs), at most one IPv4 and one IPv6, and for IPv6 a link-local one
+    /// besides. Neighbours are asked with these as sender, never with a VIP: a real server, which holds
+    /// the VIP too, would not answer.
+    pub addresses: Vec<Subnet>,
+    /// Routers that lead to real servers outside the subnets, at most one a family.
+    pub gateways: Vec<IpAddr>,
+    /// Whether the director itself answers ARP, NDP and echo for the DIPs. Leave it off where the
+    /// host's kernel has them configured.
+    pub owns_addresses: bool,
+}
+
+impl InterfaceConfig {
+    /// An untagged interface with an MTU of 1500 and one DIP that the host's kernel answers for.
+    #[must_use]
+    pub fn new(port: PortId, mac: MacAddr, dip: Subnet) -> Self {
+        Self {
+            port,
+            vlan: VlanPath::UNTAGGED,
+            mac,
+            mtu: 1500,
+            addresses: Vec::from([dip]),
+            gateways: Vec::new(),
+            owns_addresses: false,
+        }
+    }
+}
+
+/// What to do with a TCP segment that opens no connection and belongs to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnMiss {
+    /// Refuse it, as IPVS does.
+    #[default]
+    Refuse,
+    /// Send it to the server that a Maglev hash of the client gives, without an entry. For directors
+    /// that restart, or share a VIP by ECMP: all of them choose the same server.
+    Hash,
+}
+
+/// How long a connection without traffic is remembered (`ipvsadm --set`). Each at most 31 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// An established TCP connection. Default 900 s.
+    pub tcp: Duration,
+    /// A TCP connection after the client's FIN. Default 120 s.
+    pub tcp_fin: Duration,
+    /// UDP. Default 300 s.
+    pub udp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp: Duration::from_secs(900),
+            tcp_fin: Duration::from_secs(120),
+            udp: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Switches that change decisions. The first ones carry the names of the kernel's `net.ipv4.vs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knobs {
+    /// When a SYN that meets an old entry makes a new connection. 0: never. Any other value: if the entry
+    /// is in TIME_WAIT or CLOSE. With bit 1 (value 2 or 3): also in FIN_WAIT, which is how a connection
+    /// that was closed in order looks to a direct-routing director. Default 1, as the kernel.
+    pub conn_reuse_mode: u8,
+    /// Forget a connection when a packet for it arrives and its server was removed, so that the client
+    /// gets an answer at once. Default off, as the kernel: the packet is dropped silently.
+    pub expire_nodest_conn: bool,
+    /// Let any TCP segment but RST open a connection. Default off, as the kernel.
+    pub sloppy_tcp: bool,
+    /// What to do with a TCP segment that opens no connection and belongs to none. Default: refuse.
+    pub on_miss: OnMiss,
+    /// Decrement TTL or hop limit, as IPVS does. Default off: the IP packet stays byte for byte as it
+    /// came. On, directors that forward to each other cannot loop a packet for ever.
+    pub decrement_ttl: bool,
+    /// How many answers of its own (ICMP errors, RST) the director sends per second at most, in bursts of as
+    /// many. 0 silences it. Default 1000.
+    pub answers_per_second: u32,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            conn_reuse_mode: 1,
+            expire_nodest_conn: false,
+            sloppy_tcp: false,
+            on_miss: OnMiss::Refuse,
+            decrement_ttl: false,
+            answers_per_second: 1000,
+        }
+    }
+}
+
+/// What a director is made with. All memory it will ever use for the data path is taken at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectorConfig {
+    /// The interfaces, at least one.
+    pub interfaces: Vec<InterfaceConfig>,
+    /// Addresses besides the VIPs and owned DIPs that the director answers for (ARP, NDP, echo, and
+    /// refusals where no service is). Default none.
+    pub local_addresses: Vec<IpAddr>,
+    /// The most connections at one time, 64 to 2^30; an IPv6 connection counts twice. Each takes 80 bytes at
+    /// once. Default 1,048,576.
+    pub max_connections: u32,
+    /// The most virtual services, 1 to 65,536. Default 1024.
+    pub max_services: u32,
+    /// The most real servers of all services together, 1 to 1,048,576, removed ones included while
+    /// connections remember them. Default 4096.
+    pub max_destinations: u32,
+    /// The most neighbours (real servers and gateways) whose Ethernet addresses are tracked, 1 to 65,536.
+    /// Default 4096.
+    pub max_neighbours: u32,
+    /// Buffers of 2 KiB for frames that wait or are the director's own, 8 to 4096. Default 256.
+    pub pool_buffers: u16,
+    /// Random bytes that key the flow hash. Take them from the operating system and use them once: who
+    /// knows them can choose addresses that collide. All zero is refused.
+    pub seed: [u8; 32],
+    /// Time-outs at the start.
+    pub timeouts: Timeouts,
+    /// Knobs at the start.
+    pub knobs: Knobs,
+}
+
+impl DirectorConfig {
+    /// A director with these interfaces, this seed and the defaults.
+    #[must_use]
+    pub fn new(interfaces: Vec<InterfaceConfig>, seed: [u8; 32]) -> Self {
+        Self {
+            interfaces,
+            local_addresses: Vec::new(),
+            max_connections: 1 << 20,
+            max_services: 1024,
+            max_destinations: 4096,
+            max_neighbours: 4096,
+            pool_buffers: 256,
+            seed,
+            timeouts: Timeouts::default(),
+            knobs: Knobs::default(),
+        }
+    }
+}
+
+/// Why a director cannot be made; names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `interfaces` is empty.
+    #[error("interfaces: there is none; a director needs at least one")]
+    NoInterface,
+    /// Two interfaces share port and VLAN.
+    #[error("interfaces[{0}].vlan: another interface has the same port and VLAN")]
+    DuplicateInterface(usize),
+    /// A VLAN id is out of range, or there is an inner one without an outer one.
+    #[error("interfaces[{0}].vlan: VLAN ids go from 1 to 4094, and an inner one needs an outer one")]
+    Vlan(usize),
+    /// The MAC is zero or a group address.
+    #[error("interfaces[{0}].mac: {1} is not the address of a single station")]
+    Mac(usize, MacAddr),
+    /// The MTU is too small for the families used.
+    #[error("interfaces[{0}].mtu: {1} is too small; IPv4 needs 68 and IPv6 1280")]
+    Mtu(usize, u16),
+    /// An interface without an address.
+    #[error(
+        "interfaces[{0}].addresses: there is none; neighbours cannot be asked without a sender address (DIP)"
+    )]
+    NoAddress(usize),
+    /// A DIP that no host can have, or more than one of a kind.
+    #[error(
+        "interfaces[{0}].addresses: {1} is not usable: one IPv4, one IPv6 and one IPv6 link-local address at most, each unicast"
+    )]
+    Address(usize, Subnet),
+    /// A gateway outside the interface's subnets, or more than one of a family.
+    #[error(
+        "interfaces[{0}].gateways: {1} is not in a subnet of this interface, or is the second of its family"
+    )]
+    Gateway(usize, IpAddr),
+    /// An address in `local_addresses` that no host can have.
+    #[error("local_addresses: {0} is not unicast")]
+    LocalAddress(IpAddr),
+    /// A capacity out of range.
+    #[error("{field}: {value} is out of range; allowed are {least} to {most}")]
+    Capacity {
+        /// The field's name.
+        field: &'static str,
+        /// What it was set to.
+        value: u32,
+        /// The least it may be.
+        least: u32,
+        /// The most it may be.
+        most: u32,
+    },
+    /// The seed is all zero.
+    #[error("seed: all bytes are zero; take 32 random bytes from the operating system")]
+    Seed,
+    /// A time-out is longer than 31 days.
+    #[error("timeouts: {0} is longer than 31 days")]
+    Timeout(&'static str),
+    /// The memory for the connection table is not to be had.
+    #[error("max_connections: the memory for {0} connections is not to be had")]
+    OutOfMemory(u32),
+}

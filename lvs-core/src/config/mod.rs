@@ -1,0 +1,14 @@
+//! What a director is told: plain data with documented defaults, checked as a whole before use.
+//!
+//! [`DirectorConfig`] is fixed for a director's life (interfaces, capacities). Everything else is edited
+//! while it runs, by lists of [`Change`]s that are carried out whole or not at all.
+
+mod change;
+mod director;
+mod service;
+
+pub use change::{ApplyError, Change, ChangeError};
+pub use director::{
+    ConfigError, DirectorConfig, InterfaceConfig, InterfaceId, Knobs, OnMiss, Timeouts, VlanPath,
+};
+pub use service::{DestinationConfig, ForwardingMethod, Protocol, SchedulerKind, ServiceConfig, ServiceKey};

@@ -1,0 +1,5 @@
+//! Connections: what the director remembers of a flow.
+
+mod record;
+
+pub use record::{ConnectionRecord, ConnectionState};

@@ -1,0 +1,78 @@
+//! A connection as a plain value: how listings, snapshots and synchronisation see it.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::config::Protocol;
+
+/// Where a connection stands. A director in direct routing hears only the client: there is no state that
+/// waits for a server's segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum ConnectionState {
+    /// Just made, or a template.
+    None,
+    /// TCP: the client opened it.
+    SynReceived,
+    /// TCP: the client has acknowledged.
+    Established,
+    /// TCP: the client has closed its side.
+    FinWait,
+    /// TCP: opened and closed at once.
+    TimeWait,
+    /// TCP: reset.
+    Close,
+    /// UDP has one state only.
+    Udp,
+}
+
+impl ConnectionState {
+    /// As `ipvsadm -Lc` prints it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::SynReceived => "SYN_RECV",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait => "FIN_WAIT",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::Udp => "UDP",
+        }
+    }
+
+    /// Whether it counts as an active connection of its server.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::SynReceived | Self::Established)
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A connection as a plain value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionRecord {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The client's address and port (CIP).
+    pub client: SocketAddr,
+    /// The virtual service's (VIP).
+    pub virtual_address: SocketAddr,
+    /// The real server's (RIP).
+    pub destination: SocketAddr,
+    /// Where it stands.
+    pub state: ConnectionState,
+    /// When it will be forgotten if nothing more is heard.
+    pub expires_in: Duration,
+    /// How long it is remembered after each packet in this state.
+    pub timeout: Duration,
+    /// Packets forwarded, up to `u32::MAX`.
+    pub packets: u32,
+}

@@ -1,0 +1,164 @@
+//! A frame in a borrowed buffer with room at both ends, edited in place.
+
+use super::{Meta, PortId};
+
+/// An Ethernet frame in a buffer that a backend lends for the length of a call.
+///
+/// ```text
+///   buffer  | headroom | frame bytes (Ethernet header first) | tailroom |
+///                      ^ start                               ^ start + len
+/// ```
+#[derive(Debug)]
+pub struct Frame<'a> {
+    buffer: &'a mut [u8],
+    start: usize,
+    len: usize,
+    port: PortId,
+    meta: Meta,
+}
+
+/// The buffer has not that much room at that end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the frame's buffer has no room for that many bytes")]
+pub struct NoRoomError;
+
+impl<'a> Frame<'a> {
+    /// A frame that fills `buffer`, received on `port`, without metadata.
+    #[must_use]
+    pub fn new(buffer: &'a mut [u8], port: PortId) -> Self {
+        let len = buffer.len();
+        Self { buffer, start: 0, len, port, meta: Meta::default() }
+    }
+
+    /// A frame of `len` bytes that begins at `start` in `buffer`.
+    ///
+    /// # Errors
+    /// If the frame would not lie within the buffer.
+    pub fn within(
+        buffer: &'a mut [u8],
+        start: usize,
+        len: usize,
+        port: PortId,
+        meta: Meta,
+    ) -> Result<Self, NoRoomError> {
+        match start.checked_add(len) {
+            Some(end) if end <= buffer.len() => Ok(Self { buffer, start, len, port, meta }),
+            _ => Err(NoRoomError),
+        }
+    }
+
+    /// The port the frame came in by.
+    #[must_use]
+    pub const fn port(&self) -> PortId {
+        self.port
+    }
+
+    /// The frame's bytes, Ethernet header first, without frame check sequence.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.start + self.len).unwrap_or_default()
+    }
+
+    /// The frame's bytes, to be changed in place.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.start..self.start + self.len).unwrap_or_default()
+    }
+
+    /// Length in bytes, Ethernet header included.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "whether a frame is empty is no question anybody asks")]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What it carries besides its bytes.
+    #[must_use]
+    pub const fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// What it carries besides its bytes, to be changed.
+    #[must_use]
+    pub const fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+
+    /// Where the frame begins in its buffer; a backend that lent the buffer finds it again by this.
+    #[must_use]
+    pub const fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Unused bytes in front.
+    #[must_use]
+    pub const fn headroom(&self) -> usize {
+        self.start
+    }
+
+    /// Unused bytes behind.
+    #[must_use]
+    pub const fn tailroom(&self) -> usize {
+        self.buffer.len() - self.start - self.len
+    }
+
+    /// Makes the frame `count` bytes longer at the front. The new bytes hold whatever lay there.
+    ///
+    /// # Errors
+    /// If the headroom is smaller; the frame is as before.
+    pub const fn grow_front(&mut self, count: usize) -> Result<(), NoRoomError> {
+        if count > self.start {
+            return Err(NoRoomError);
+        }
+        self.start -= count;
+        self.len += count;
+        Ok(())
+    }
+
+    /// Takes up to `count` bytes off the front.
+    pub const fn shrink_front(&mut self, count: usize) {
+        let count = if count < self.len { count } else { self.len };
+        self.start += count;
+        self.len -= count;
+    }
+
+    /// Makes the frame exactly `len` bytes long, at its end. Bytes that are new hold whatever lay there.
+    ///
+    /// # Errors
+    /// If the tailroom is smaller; the frame is as before.
+    pub const fn set_len(&mut self, len: usize) -> Result<(), NoRoomError> {
+        if len > self.buffer.len() - self.start {
+            return Err(NoRoomError);
+        }
+        self.len = len;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_and_shrinks_within_its_buffer_only() {
+        let mut buffer = [0u8; 100];
+        let mut frame = Frame::within(&mut buffer, 10, 60, PortId(3), Meta::default()).unwrap();
+        assert_eq!((frame.headroom(), frame.len(), frame.tailroom()), (10, 60, 30));
+        assert_eq!(frame.grow_front(11), Err(NoRoomError));
+        frame.grow_front(4).unwrap();
+        assert_eq!((frame.headroom(), frame.len(), frame.tailroom()), (6, 64, 30));
+        assert_eq!(frame.set_len(95), Err(NoRoomError));
+        frame.set_len(94).unwrap();
+        assert_eq!(frame.tailroom(), 0);
+        frame.shrink_front(1000);
+        assert!(frame.bytes().is_empty());
+        assert_eq!(frame.bytes_mut().len(), 0);
+    }
+
+    #[test]
+    fn a_frame_lies_within_its_buffer() {
+        let mut buffer = [0u8; 10];
+        assert!(Frame::within(&mut buffer, 5, 6, PortId(0), Meta::default()).is_err());
+        assert!(Frame::within(&mut buffer, usize::MAX, 2, PortId(0), Meta::default()).is_err());
+    }
+}

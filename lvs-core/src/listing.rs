@@ -1,0 +1,66 @@
+//! What a director shows of itself: plain values, copied out.
+
+use alloc::vec::Vec;
+
+use crate::config::{DestinationConfig, ServiceConfig};
+
+/// Counters of a service or a server, as `ipvsadm --stats` shows them.
+///
+/// Under direct routing the director sees only the way to the server: the out counters stay 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets to the server.
+    pub in_packets: u64,
+    /// Packets from the server.
+    pub out_packets: u64,
+    /// Bytes to the server, counted from the IP header.
+    pub in_bytes: u64,
+    /// Bytes from the server.
+    pub out_bytes: u64,
+}
+
+/// Per-second rates, as `ipvsadm --rate` shows them: every two seconds a quarter of the way to the latest
+/// value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Connections per second.
+    pub connections: u64,
+    /// Packets per second to the server.
+    pub in_packets: u64,
+    /// Packets per second from the server.
+    pub out_packets: u64,
+    /// Bytes per second to the server.
+    pub in_bytes: u64,
+    /// Bytes per second from the server.
+    pub out_bytes: u64,
+}
+
+/// A virtual service and its servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceListing {
+    /// As configured.
+    pub config: ServiceConfig,
+    /// Totals of the service.
+    pub statistics: Statistics,
+    /// Its rates.
+    pub rates: Rates,
+    /// Its servers in list order: last added first.
+    pub destinations: Vec<DestinationListing>,
+}
+
+/// A real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestinationListing {
+    /// As configured.
+    pub config: DestinationConfig,
+    /// Connections that count as active (TCP before a FIN or RST).
+    pub active: u32,
+    /// All other connections that are remembered.
+    pub inactive: u32,
+    /// Totals of the server.
+    pub statistics: Statistics,
+    /// Its rates.
+    pub rates: Rates,
+}
