@@ -5,16 +5,28 @@
 extern crate alloc;
 
 pub mod addr;
+pub mod classify;
 pub mod config;
 pub mod connection;
+pub mod director;
 pub mod event;
+mod forward;
 pub mod io;
 pub mod listing;
+mod neighbour;
+pub mod observe;
+mod pool;
+mod quick_hash;
+pub mod scheduler;
+mod service;
+pub mod statistics;
 pub mod time;
 pub mod verdict;
+mod wire;
 
 pub use addr::{MacAddr, Subnet};
 pub use config::{Change, DirectorConfig, InterfaceConfig};
+pub use director::Director;
 pub use event::Event;
 pub use io::{Frame, FrameIo, PortId};
 pub use time::Instant;

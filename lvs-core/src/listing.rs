@@ -21,6 +21,17 @@ pub struct Statistics {
     pub out_bytes: u64,
 }
 
+impl Statistics {
+    /// Adds the counts of another.
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.in_packets += other.in_packets;
+        self.out_packets += other.out_packets;
+        self.in_bytes += other.in_bytes;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
 /// Per-second rates, as `ipvsadm --rate` shows them: every two seconds a quarter of the way to the latest
 /// value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,4 +74,15 @@ pub struct DestinationListing {
     pub statistics: Statistics,
     /// Its rates.
     pub rates: Rates,
+}
+
+/// How full a connection table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionUsage {
+    /// Connections that are remembered.
+    pub connections: u32,
+    /// Table lines in use: one an IPv4 connection, two an IPv6 connection.
+    pub used: u32,
+    /// Table lines there are.
+    pub capacity: u32,
 }

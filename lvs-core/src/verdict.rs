@@ -81,8 +81,6 @@ drop_reasons! {
     IcmpUnrelated = "icmp_unrelated",
     /// An own answer was suppressed because too many were sent lately.
     RateLimited = "rate_limited",
-    /// The frame's port has no interface with these VLAN tags.
-    UnknownVlan = "unknown_vlan",
     /// The buffer has no room for what had to be added.
     NoRoom = "no_room",
     /// Sent by the real server's address as an answer to a probe, and no probe waits for it.

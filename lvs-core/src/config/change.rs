@@ -89,8 +89,8 @@ pub enum ChangeError {
     /// As many servers exist as the director was made for; removed ones count while connections remember them.
     #[error("no room for another real server: raise the director's max_destinations")]
     TooManyDestinations,
-    /// As many neighbours are in use as the director was made for.
-    #[error("no room for another neighbour: raise the director's max_neighbours")]
+    /// As many Ethernet addresses are fixed as the director was made for.
+    #[error("no room for another fixed neighbour: raise the director's max_destinations")]
     TooManyNeighbours,
     /// A neighbour's Ethernet address is zero or a group address.
     #[error("the neighbour's Ethernet address is not that of a single station")]

@@ -106,6 +106,11 @@ pub struct Timeouts {
     pub udp: Duration,
 }
 
+impl Timeouts {
+    /// The longest time-out there may be: 31 days, as in `ipvsadm --set`.
+    pub const MAX: Duration = Duration::from_secs(31 * 86_400);
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -167,9 +172,6 @@ pub struct DirectorConfig {
     /// The most real servers of all services together, 1 to 1,048,576, removed ones included while
     /// connections remember them. Default 4096.
     pub max_destinations: u32,
-    /// The most neighbours (real servers and gateways) whose Ethernet addresses are tracked, 1 to 65,536.
-    /// Default 4096.
-    pub max_neighbours: u32,
     /// Buffers of 2 KiB for frames that wait or are the director's own, 8 to 4096. Default 256.
     pub pool_buffers: u16,
     /// Random bytes that key the flow hash. Take them from the operating system and use them once: who
@@ -191,7 +193,6 @@ impl DirectorConfig {
             max_connections: 1 << 20,
             max_services: 1024,
             max_destinations: 4096,
-            max_neighbours: 4096,
             pool_buffers: 256,
             seed,
             timeouts: Timeouts::default(),

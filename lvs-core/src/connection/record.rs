@@ -29,6 +29,19 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
+    /// The state with this number, as `self as u8` gave it.
+    pub(crate) const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::SynReceived,
+            2 => Self::Established,
+            3 => Self::FinWait,
+            4 => Self::TimeWait,
+            5 => Self::Close,
+            6 => Self::Udp,
+            _ => Self::None,
+        }
+    }
+
     /// As `ipvsadm -Lc` prints it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,0 +1,412 @@
+//! Edits: checked as a whole against a scratch copy of what they touch, then carried out, which cannot fail.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::validate::{check_timeouts, is_unicast};
+use super::{Director, Local, MAX_STATIC_NEIGHBOURS, NextHop};
+use crate::config::{
+    ApplyError, Change, ChangeError, DestinationConfig, InterfaceId, ServiceConfig, ServiceKey,
+};
+use crate::connection::TableMemory;
+use crate::connection::state::StateTimeouts;
+use crate::neighbour::LocalKind;
+use crate::pool::Queue;
+use crate::quick_hash::QuickMap;
+use crate::scheduler::Server;
+use crate::service::{Reach, ServiceId};
+use crate::time::Instant;
+
+impl<M: TableMemory> Director<M> {
+    /// Carries out a list of edits, in order. Connections that an edit does not concern are not touched.
+    ///
+    /// Takes time in proportion to the servers of the services that are touched, once to check and once to do, plus the
+    /// length of the list; the only call besides the constructor that may allocate.
+    ///
+    /// # Errors
+    /// If one of the edits is refused; then none is carried out.
+    pub fn apply(&mut self, now: Instant, changes: &[Change]) -> Result<(), ApplyError> {
+        self.now = self.now.max(now);
+        let mut scratch = Scratch::new(self);
+        for (index, change) in changes.iter().enumerate() {
+            scratch.check(change).map_err(|error| ApplyError { index, error })?;
+        }
+        for change in changes {
+            self.carry_out(now, change);
+        }
+        for (_, service) in self.services.iter_mut() {
+            service.refresh_fallback();
+        }
+        self.take_neighbour_updates(now);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, now: Instant, change: &Change) {
+        match *change {
+            Change::AddService(config) => self.add_service(now, config),
+            Change::EditService(config) => {
+                if let Some(service) = self.service_mut(config.key) {
+                    service.edit(config);
+                }
+            }
+            Change::RemoveService(key) => self.remove_service(key),
+            Change::AddDestination(key, config) => self.add_destination(now, key, config),
+            Change::EditDestination(key, config) => self.edit_destination(key, config),
+            Change::RemoveDestination { service, address, port } => {
+                self.remove_destination(service, address, port_under_direct_routing(service, port));
+            }
+            Change::Clear => {
+                let keys: Vec<ServiceKey> = self.services.iter().map(|(_, s)| s.config.key).collect();
+                for key in keys {
+                    self.remove_service(key);
+                }
+            }
+            Change::SetTimeouts(timeouts) => {
+                self.timeouts = timeouts;
+                self.state_timeouts = StateTimeouts::new(&timeouts);
+            }
+            Change::SetKnobs(knobs) => {
+                self.knobs = knobs;
+                self.answer_budget.set_rate(now, knobs.answers_per_second);
+            }
+            Change::SetStaticNeighbour { address, mac } => {
+                if let Some(interface) = self.on_link(address) {
+                    if mac.is_some() {
+                        self.static_neighbours.insert(address);
+                    } else {
+                        self.static_neighbours.remove(&address);
+                    }
+                    let _ = self.neighbours.set_static(now, interface, address, mac);
+                }
+            }
+            Change::ZeroStatistics(key) => self.zero_statistics(key),
+        }
+    }
+
+    fn service_mut(&mut self, key: ServiceKey) -> Option<&mut crate::service::Service> {
+        let id = self.services.id(key)?;
+        self.services.get_mut(id)
+    }
+
+    fn add_service(&mut self, now: Instant, config: ServiceConfig) {
+        self.services.add(config);
+        let ServiceKey::Address { address, .. } = config.key;
+        let local = self.locals.get(address).unwrap_or(Local { services: 0, own: false });
+        // There is room: as many addresses as services may exist.
+        let _ = self.neighbours.add_local(now, address, LocalKind::Vip);
+        self.locals.set(address, Local { services: local.services + 1, ..local });
+    }
+
+    fn remove_service(&mut self, key: ServiceKey) {
+        let Some(service) = self.services.id(key).and_then(|id| self.services.remove(id)) else {
+            return;
+        };
+        for server in service.servers() {
+            self.drop_destination(server.destination);
+        }
+        let ServiceKey::Address { address, .. } = key;
+        if let Some(local) = self.locals.get(address) {
+            self.neighbours.remove_local(address, LocalKind::Vip);
+            self.locals.set(address, Local { services: local.services.saturating_sub(1), ..local });
+        }
+    }
+
+    fn add_destination(&mut self, now: Instant, key: ServiceKey, config: DestinationConfig) {
+        let config = DestinationConfig { port: port_under_direct_routing(key, config.port), ..config };
+        let (Some(service), Some(destination)) = (self.services.id(key), self.destinations.add(key, config))
+        else {
+            return;
+        };
+        self.find_way(now, destination, config.address);
+        let server =
+            Server { address: config.address, port: config.port, weight: config.weight, destination };
+        if let Some(service) = self.services.get_mut(service) {
+            service.add(server);
+        }
+    }
+
+    /// Sets up how frames reach a server.
+    fn find_way(&mut self, now: Instant, destination: u32, address: IpAddr) {
+        let Some((interface, next_hop)) = self.route_to(address) else {
+            self.destinations.lane_mut(destination).reach = Reach::NoRoute;
+            return;
+        };
+        // There is room: a server needs one neighbour, and there may be as many neighbours as servers.
+        let Ok(neighbour) = self.neighbours.track(now, interface, next_hop) else {
+            return;
+        };
+        let new = || NextHop { destinations: Vec::new(), waiting: Queue::EMPTY };
+        self.next_hops.entry(neighbour).or_insert_with(new).destinations.push(destination);
+        self.destinations.get_mut(destination).neighbour = Some(neighbour);
+        let config =
+            self.interface(interface).map(|interface| (interface.port, interface.mtu, interface.vlan));
+        let lane = self.destinations.lane_mut(destination);
+        if let Some((port, mtu, vlan)) = config {
+            (lane.port, lane.mtu, lane.vlan, lane.interface) = (port, mtu, vlan, interface);
+        }
+        lane.reach = Reach::Unresolved;
+        self.refresh_lane(destination);
+    }
+
+    fn edit_destination(&mut self, key: ServiceKey, config: DestinationConfig) {
+        let port = port_under_direct_routing(key, config.port);
+        let Some(service) = self.service_mut(key) else {
+            return;
+        };
+        let Some(place) = service.place_of(config.address, port) else {
+            return;
+        };
+        service.reweigh(place, config.weight);
+        let destination = service.servers()[place].destination;
+        self.destinations.get_mut(destination).config = DestinationConfig { port, ..config };
+    }
+
+    fn remove_destination(&mut self, key: ServiceKey, address: IpAddr, port: u16) {
+        let Some(service) = self.service_mut(key) else {
+            return;
+        };
+        if let Some(place) = service.place_of(address, port) {
+            let server = service.remove(place);
+            let counted = self.destinations.statistics(server.destination);
+            if let Some(service) = self.service_mut(key) {
+                service.removed.add(&counted);
+            }
+            self.drop_destination(server.destination);
+        }
+    }
+
+    /// Takes a server out of the way of new frames.
+    fn drop_destination(&mut self, destination: u32) {
+        let Some(neighbour) = self.destinations.remove(destination) else {
+            return;
+        };
+        if let Some(hop) = self.next_hops.get_mut(&neighbour) {
+            hop.destinations.retain(|other| *other != destination);
+            if hop.destinations.is_empty() {
+                let mut waiting = hop.waiting;
+                while waiting.len() > 0 {
+                    self.pool.release(&mut waiting);
+                    self.statistics.given_up += 1;
+                }
+                self.next_hops.remove(&neighbour);
+            }
+        }
+        self.neighbours.untrack(neighbour);
+    }
+
+    /// The interface whose subnet holds `address`.
+    fn on_link(&self, address: IpAddr) -> Option<InterfaceId> {
+        self.route_to(address).filter(|(_, next_hop)| *next_hop == address).map(|(interface, _)| interface)
+    }
+}
+
+/// Under direct routing the packet is not changed, so a server listens where the service does. IPVS sets the port
+/// silently; whoever reads rules may want to warn.
+const fn port_under_direct_routing(service: ServiceKey, _port: u16) -> u16 {
+    match service {
+        ServiceKey::Address { port, .. } => port,
+    }
+}
+
+/// What the edits so far would have made of the configuration.
+struct Scratch<'d, M: TableMemory> {
+    director: &'d Director<M>,
+    /// Services that were touched; `None` if they are gone.
+    touched: QuickMap<ServiceKey, Option<ScratchService>>,
+    services_left: i64,
+    destinations_left: i64,
+    /// Servers that would be remembered by their connections.
+    remembered: QuickMap<(ServiceKey, IpAddr, u16), u32>,
+    /// Neighbours with a fixed address, once one was touched.
+    statics: Option<super::AddressSet>,
+}
+
+/// Servers by address and port, with their number if they exist already.
+#[derive(Default)]
+struct ScratchService {
+    servers: QuickMap<(IpAddr, u16), Option<u32>>,
+}
+
+impl<'d, M: TableMemory> Scratch<'d, M> {
+    fn new(director: &'d Director<M>) -> Self {
+        Self {
+            director,
+            touched: QuickMap::default(),
+            services_left: director.services.vacancies().into(),
+            destinations_left: director.destinations.vacancies().into(),
+            remembered: QuickMap::default(),
+            statics: None,
+        }
+    }
+
+    fn check(&mut self, change: &Change) -> Result<(), ChangeError> {
+        match *change {
+            Change::AddService(config) => self.add_service(config.key),
+            Change::EditService(config) => {
+                self.service(config.key).map(drop).ok_or(ChangeError::NoSuchService)
+            }
+            Change::RemoveService(key) => self.remove_service(key),
+            Change::AddDestination(key, config) => self.add_destination(key, &config),
+            Change::EditDestination(key, config) => {
+                check_weight(&config)?;
+                let place = (config.address, port_under_direct_routing(key, config.port));
+                let service = self.service(key).ok_or(ChangeError::ServiceNotDefined)?;
+                service.servers.get(&place).map(drop).ok_or(ChangeError::NoSuchDestination)
+            }
+            Change::RemoveDestination { service, address, port } => {
+                self.remove_destination(service, (address, port_under_direct_routing(service, port)))
+            }
+            Change::Clear => {
+                for key in self.keys() {
+                    self.remove_service(key)?;
+                }
+                Ok(())
+            }
+            Change::SetTimeouts(timeouts) => {
+                check_timeouts(&timeouts).map_err(|_| ChangeError::TimeoutOutOfRange)
+            }
+            Change::SetKnobs(_) | Change::ZeroStatistics(None) => Ok(()),
+            Change::SetStaticNeighbour { address, mac } => self.set_static(address, mac),
+            Change::ZeroStatistics(Some(key)) => {
+                self.service(key).map(drop).ok_or(ChangeError::NoSuchService)
+            }
+        }
+    }
+
+    fn keys(&self) -> Vec<ServiceKey> {
+        let existing = self.director.services.iter().map(|(_, service)| service.config.key);
+        let untouched = existing.filter(|key| !self.touched.contains_key(key));
+        let added = self.touched.iter().filter(|(_, service)| service.is_some()).map(|(key, _)| *key);
+        untouched.chain(added).collect()
+    }
+
+    /// The service as the edits so far would have left it.
+    fn service(&mut self, key: ServiceKey) -> Option<&mut ScratchService> {
+        let director = self.director;
+        let scratch = self.touched.entry(key).or_insert_with(|| {
+            let service = director.services.get(director.services.id(key)?)?;
+            let servers = service.servers().iter();
+            let servers = servers.map(|s| ((s.address, s.port), Some(s.destination))).collect();
+            Some(ScratchService { servers })
+        });
+        scratch.as_mut()
+    }
+
+    fn add_service(&mut self, key: ServiceKey) -> Result<(), ChangeError> {
+        let ServiceKey::Address { address, port, .. } = key;
+        if !is_unicast(address) {
+            return Err(ChangeError::ServiceAddressNotUnicast);
+        }
+        if port == 0 {
+            return Err(ChangeError::ServicePortZero);
+        }
+        if self.service(key).is_some() {
+            return Err(ChangeError::ServiceExists);
+        }
+        if self.services_left <= 0 {
+            return Err(ChangeError::TooManyServices);
+        }
+        self.services_left -= 1;
+        self.touched.insert(key, Some(ScratchService::default()));
+        Ok(())
+    }
+
+    fn remove_service(&mut self, key: ServiceKey) -> Result<(), ChangeError> {
+        let service = self.service(key).ok_or(ChangeError::NoSuchService)?;
+        let servers: Vec<(IpAddr, u16)> = service.servers.keys().copied().collect();
+        for server in servers {
+            self.remove_destination(key, server)?;
+        }
+        self.touched.insert(key, None);
+        self.services_left += 1;
+        Ok(())
+    }
+
+    fn add_destination(&mut self, key: ServiceKey, config: &DestinationConfig) -> Result<(), ChangeError> {
+        check_weight(config)?;
+        let ServiceKey::Address { address: vip, .. } = key;
+        let place = (config.address, port_under_direct_routing(key, config.port));
+        let service = self.service(key).ok_or(ChangeError::ServiceNotDefined)?;
+        if vip.is_ipv4() != config.address.is_ipv4() {
+            return Err(ChangeError::FamilyMismatch);
+        }
+        if service.servers.contains_key(&place) {
+            return Err(ChangeError::DestinationExists);
+        }
+        if !is_unicast(config.address) || self.is_subnet_broadcast(config.address) {
+            return Err(ChangeError::DestinationAddressNotUnicast);
+        }
+        let remembered = self
+            .remembered
+            .remove(&(key, place.0, place.1))
+            .or_else(|| self.director.destinations.remembered(key, place.0, place.1));
+        if remembered.is_none() {
+            if self.destinations_left <= 0 {
+                return Err(ChangeError::TooManyDestinations);
+            }
+            self.destinations_left -= 1;
+        }
+        if let Some(service) = self.service(key) {
+            service.servers.insert(place, remembered);
+        }
+        Ok(())
+    }
+
+    fn is_subnet_broadcast(&self, address: IpAddr) -> bool {
+        let mut subnets = self.director.interfaces.iter().flat_map(|interface| &interface.addresses);
+        subnets.any(|subnet| subnet.broadcast() == Some(address))
+    }
+
+    fn remove_destination(&mut self, key: ServiceKey, place: (IpAddr, u16)) -> Result<(), ChangeError> {
+        let service = self.service(key).ok_or(ChangeError::ServiceNotDefined)?;
+        let number = service.servers.remove(&place).ok_or(ChangeError::NoSuchDestination)?;
+        match number {
+            Some(id) if self.director.destinations.has_connections(id) => {
+                self.remembered.insert((key, place.0, place.1), id);
+            }
+            _ => self.destinations_left += 1,
+        }
+        Ok(())
+    }
+
+    fn set_static(&mut self, address: IpAddr, mac: Option<crate::MacAddr>) -> Result<(), ChangeError> {
+        if mac.is_some_and(|mac| !mac.is_unicast()) {
+            return Err(ChangeError::MacNotUnicast);
+        }
+        if self.director.on_link(address).is_none() {
+            return Err(ChangeError::NeighbourNotOnLink);
+        }
+        let statics = self.statics.get_or_insert_with(|| self.director.static_neighbours.clone());
+        if mac.is_none() {
+            statics.remove(&address);
+        } else if statics.insert(address) && statics.len() > MAX_STATIC_NEIGHBOURS {
+            return Err(ChangeError::TooManyNeighbours);
+        }
+        Ok(())
+    }
+}
+
+fn check_weight(config: &DestinationConfig) -> Result<(), ChangeError> {
+    if config.weight > DestinationConfig::MAX_WEIGHT {
+        return Err(ChangeError::WeightOutOfRange);
+    }
+    Ok(())
+}
+
+impl<M: TableMemory> Director<M> {
+    fn zero_statistics(&mut self, key: Option<ServiceKey>) {
+        let ids: Vec<ServiceId> = match key {
+            Some(key) => self.services.id(key).into_iter().collect(),
+            None => self.services.iter().map(|(id, _)| id).collect(),
+        };
+        for id in ids {
+            if let Some(service) = self.services.get_mut(id) {
+                service.removed = crate::listing::Statistics::default();
+                for server in service.servers() {
+                    self.destinations.zero(server.destination);
+                }
+            }
+        }
+        self.estimator.restart(self.now);
+    }
+}

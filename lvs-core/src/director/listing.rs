@@ -1,0 +1,159 @@
+//! What a director shows of itself.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::Director;
+use crate::addr::MacAddr;
+use crate::config::ServiceKey;
+use crate::connection::TableMemory;
+use crate::listing::{ConnectionUsage, DestinationListing, Rates, ServiceListing, Statistics};
+use crate::service::Service;
+use crate::statistics::DirectorStatistics;
+use crate::time::Instant;
+
+/// How often rates are estimated.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Estimates rates: every two seconds a quarter of the way to what was counted meanwhile.
+pub(super) struct Estimator {
+    due: Instant,
+    /// By destination number: totals at the last time, and rates in 1/1024 per second.
+    samples: Vec<Sample>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sample {
+    last: Statistics,
+    rate: Rates,
+}
+
+/// Rates are kept with ten fractional bits, or slow ones would never leave zero.
+const FRACTION: u32 = 10;
+
+impl Estimator {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: now + PERIOD, samples: Vec::new() }
+    }
+
+    /// When the next estimate is due; never while nothing moves.
+    pub(super) fn next(&self, moving: bool) -> Option<Instant> {
+        let fading = self.samples.iter().any(|sample| sample.rate != Rates::default());
+        (moving || fading).then_some(self.due)
+    }
+
+    pub(super) fn restart(&mut self, now: Instant) {
+        *self = Self::new(now);
+    }
+}
+
+impl<M: TableMemory> Director<M> {
+    /// All virtual services with their servers, in no particular order.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceListing> {
+        self.services.iter().map(|(_, service)| self.listing_of(service)).collect()
+    }
+
+    /// One virtual service with its servers.
+    #[must_use]
+    pub fn service(&self, key: ServiceKey) -> Option<ServiceListing> {
+        let service = self.services.get(self.services.id(key)?)?;
+        Some(self.listing_of(service))
+    }
+
+    fn listing_of(&self, service: &Service) -> ServiceListing {
+        let mut statistics = service.removed;
+        let mut rates = Rates::default();
+        let mut destinations = Vec::with_capacity(service.servers().len());
+        for server in service.servers() {
+            let id = server.destination;
+            let counted = self.destinations.statistics(id);
+            let rate = self.rates_of(id);
+            statistics.add(&counted);
+            rates.add(&rate);
+            let lane = self.destinations.lane(id);
+            destinations.push(DestinationListing {
+                config: self.destinations.get(id).config,
+                active: lane.active,
+                inactive: lane.inactive,
+                statistics: counted,
+                rates: rate.rounded(),
+            });
+        }
+        ServiceListing { config: service.config, statistics, rates: rates.rounded(), destinations }
+    }
+
+    fn rates_of(&self, id: u32) -> Rates {
+        self.estimator.samples.get(id as usize).map_or_else(Rates::default, |sample| sample.rate)
+    }
+
+    /// Brings the rates up to date if that is due.
+    pub(super) fn estimate_rates(&mut self) {
+        if self.now < self.estimator.due {
+            return;
+        }
+        self.estimator.due = self.now + PERIOD;
+        let last = self.destinations.ids().last().map_or(0, |id| id as usize + 1);
+        self.estimator.samples.resize(last, Sample::default());
+        for id in self.destinations.ids() {
+            let total = self.destinations.totals(id);
+            if let Some(sample) = self.estimator.samples.get_mut(id as usize) {
+                sample.rate.approach(&sample.last, &total, PERIOD);
+                sample.last = total;
+            }
+        }
+    }
+
+    /// What the director has counted.
+    #[must_use]
+    pub const fn statistics(&self) -> &DirectorStatistics {
+        &self.statistics
+    }
+
+    /// How full the connection table is.
+    #[must_use]
+    pub fn connection_usage(&self) -> ConnectionUsage {
+        let (used, capacity) = self.connections.usage();
+        ConnectionUsage { connections: self.connections.len(), used, capacity }
+    }
+
+    /// The Ethernet address by which a server is reached (its own or its gateway's), if it is known.
+    #[must_use]
+    pub fn next_hop_mac(&self, service: ServiceKey, destination: SocketAddr) -> Option<MacAddr> {
+        let service = self.services.get(self.services.id(service)?)?;
+        let place = service.place_of(destination.ip(), destination.port())?;
+        let neighbour = self.destinations.get(service.servers()[place].destination).neighbour?;
+        self.neighbours.mac(neighbour)
+    }
+}
+
+impl Rates {
+    /// A quarter of the way from here to what was counted between `last` and `total` in `period`. With fraction.
+    fn approach(&mut self, last: &Statistics, total: &Statistics, period: Duration) {
+        let seconds = period.as_secs().max(1);
+        let towards = |rate: &mut u64, last: u64, total: u64| {
+            let new = (total.saturating_sub(last) << FRACTION) / seconds;
+            *rate = if new >= *rate { *rate + (new - *rate) / 4 } else { *rate - (*rate - new).div_ceil(4) };
+        };
+        towards(&mut self.connections, last.connections, total.connections);
+        towards(&mut self.in_packets, last.in_packets, total.in_packets);
+        towards(&mut self.in_bytes, last.in_bytes, total.in_bytes);
+    }
+
+    /// Adds rates with fraction.
+    const fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.in_packets += other.in_packets;
+        self.in_bytes += other.in_bytes;
+    }
+
+    /// Without fraction, rounded.
+    const fn rounded(mut self) -> Self {
+        const HALF: u64 = 1 << (FRACTION - 1);
+        self.connections = (self.connections + HALF) >> FRACTION;
+        self.in_packets = (self.in_packets + HALF) >> FRACTION;
+        self.in_bytes = (self.in_bytes + HALF) >> FRACTION;
+        self
+    }
+}

@@ -1,0 +1,274 @@
+//! From a batch of frames to a verdict each.
+//!
+//! ```text
+//!   stage 1, all frames   classify, find the interface, hash the flow
+//!   stage 2, all frames   read the index bucket: which connection it probably is
+//!   stage 3, one by one   confirm the connection or make one; rewrite; verdict
+//! ```
+//! The stages exist so that the memory of one frame's bucket and connection arrives while others are being worked on.
+//! Decisions are taken in stage 3 only, in order: a batch decides exactly as its frames would one by one.
+
+use arrayvec::ArrayVec;
+
+use super::Director;
+use crate::addr::MacAddr;
+use crate::classify::{FlowKey, Packet, PacketKind, classify};
+use crate::config::InterfaceId;
+use crate::connection::{FlowHash, Guess, TableMemory};
+use crate::io::{Frame, MAX_BATCH, Verdicts};
+use crate::neighbour::Outcome;
+use crate::observe::{Answer, Observation, Observer};
+use crate::time::Instant;
+use crate::verdict::{DropReason, Verdict};
+
+/// How many connections and wheel slots are looked at for expiry before a batch.
+const EXPIRY_BUDGET: u32 = 64;
+
+/// What stage 1 found out about a frame.
+#[derive(Clone, Copy)]
+struct Staged {
+    packet: Packet,
+    interface: InterfaceId,
+    hash: FlowHash,
+    guess: Guess,
+    step: Step,
+}
+
+/// What is to be done with a frame in stage 3.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// TCP or UDP to an address of the director's.
+    Flow,
+    Arp,
+    Icmpv6Neighbour,
+    Icmp,
+    Done(Verdict),
+}
+
+impl<M: TableMemory> Director<M> {
+    /// Decides about one frame. The frame is changed in place if it is to be transmitted.
+    pub fn handle_frame(&mut self, now: Instant, frame: &mut Frame<'_>) -> Verdict {
+        self.handle_frame_observed(now, frame, &mut ())
+    }
+
+    /// The same, watched by an observer.
+    pub fn handle_frame_observed<O: Observer>(
+        &mut self,
+        now: Instant,
+        frame: &mut Frame<'_>,
+        observer: &mut O,
+    ) -> Verdict {
+        let verdicts = self.handle_batch_observed(now, core::slice::from_mut(frame), observer);
+        verdicts.first().copied().unwrap_or(Verdict::Pass)
+    }
+
+    /// Decides about a batch of frames as if they came one by one, but faster. Answers one verdict for each.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_BATCH`] frames.
+    pub fn handle_batch(&mut self, now: Instant, frames: &mut [Frame<'_>]) -> Verdicts {
+        self.handle_batch_observed(now, frames, &mut ())
+    }
+
+    /// The same, watched by an observer.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_BATCH`] frames.
+    pub fn handle_batch_observed<O: Observer>(
+        &mut self,
+        now: Instant,
+        frames: &mut [Frame<'_>],
+        observer: &mut O,
+    ) -> Verdicts {
+        assert!(frames.len() <= MAX_BATCH, "a batch has at most {MAX_BATCH} frames");
+        self.now = self.now.max(now);
+        let mut budget = EXPIRY_BUDGET;
+        self.expire_connections(&mut budget);
+
+        let mut staged: ArrayVec<Staged, MAX_BATCH> = ArrayVec::new();
+        staged.extend(frames.iter().map(|frame| self.stage(frame)));
+        for one in &mut staged {
+            if one.step == Step::Flow {
+                one.guess = self.connections.guess(one.hash);
+            }
+        }
+        let mut verdicts = Verdicts::new();
+        for (index, (frame, one)) in frames.iter_mut().zip(&staged).enumerate() {
+            if O::ENABLED {
+                let packet = match one.step {
+                    Step::Done(Verdict::Drop(reason)) => Err(reason),
+                    _ => Ok(&one.packet),
+                };
+                let interface = self.interface_of(frame.port(), one.packet.vlan);
+                let (bytes, meta) = (frame.bytes(), frame.meta());
+                observer.observe(&Observation::Frame { index, bytes, meta, packet, interface });
+            }
+            let verdict = self.decide(frame, one, observer);
+            self.statistics.count(verdict);
+            if O::ENABLED {
+                observer.observe(&Observation::Verdict { verdict, bytes: frame.bytes() });
+            }
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    /// Stage 1: everything that needs no connection.
+    #[inline]
+    fn stage(&self, frame: &Frame<'_>) -> Staged {
+        let bytes = frame.bytes();
+        let mut staged = Staged {
+            packet: Packet::NONE,
+            interface: InterfaceId(0),
+            hash: FlowHash::default(),
+            guess: Guess::NONE,
+            step: Step::Done(Verdict::Pass),
+        };
+        match classify(bytes, frame.meta()) {
+            Ok(packet) => staged.packet = packet,
+            Err(reason) => {
+                staged.step = Step::Done(Verdict::Drop(reason));
+                return staged;
+            }
+        }
+        let Some(interface) = self.interface_of(frame.port(), staged.packet.vlan) else {
+            return staged;
+        };
+        staged.interface = interface;
+        staged.step = self.step(bytes, &staged.packet, self.mac_of(interface));
+        if staged.step == Step::Flow {
+            staged.hash = self.connections.hash(&staged.packet.flow);
+        }
+        staged
+    }
+
+    #[inline]
+    fn step(&self, bytes: &[u8], packet: &Packet, own_mac: MacAddr) -> Step {
+        let Some(addresses) = bytes.first_chunk::<12>() else {
+            return Step::Done(Verdict::Drop(DropReason::Truncated));
+        };
+        let [to @ .., _, _, _, _, _, _] = *addresses;
+        if addresses[6..] == own_mac.0 {
+            return Step::Done(Verdict::Drop(DropReason::OwnFrame));
+        }
+        if packet.kind == PacketKind::Arp {
+            return Step::Arp;
+        }
+        if packet.kind == PacketKind::Icmpv6 && is_neighbour_message(bytes, packet) {
+            return Step::Icmpv6Neighbour;
+        }
+        let is_ours = match packet.flow {
+            FlowKey::V4 { addresses, .. } => self.locals.contains_v4(addresses as u32),
+            FlowKey::V6 { virtual_address, .. } => self.locals.contains_v6(virtual_address),
+        };
+        if !is_ours {
+            return Step::Done(Verdict::Pass);
+        }
+        if to != own_mac.0 {
+            let group = MacAddr(to).is_multicast();
+            return Step::Done(if group { Verdict::Drop(DropReason::NotUnicast) } else { Verdict::Pass });
+        }
+        if let Some(verdict) = self.strange_source(packet) {
+            return Step::Done(verdict);
+        }
+        match packet.kind {
+            PacketKind::Tcp | PacketKind::Udp => Step::Flow,
+            PacketKind::Icmp | PacketKind::Icmpv6 => Step::Icmp,
+            PacketKind::Fragment => Step::Done(Verdict::Drop(DropReason::Fragment)),
+            PacketKind::OtherIp | PacketKind::Arp | PacketKind::Other => Step::Done(Verdict::Pass),
+        }
+    }
+
+    /// Sources that no packet to the director can have: group addresses, loopback, nobody, and the director itself.
+    #[inline]
+    fn strange_source(&self, packet: &Packet) -> Option<Verdict> {
+        let (martian, own) = match packet.flow {
+            FlowKey::V4 { addresses, .. } => {
+                let source = (addresses >> 32) as u32;
+                let first = source >> 24;
+                (first == 0 || first == 127 || first >= 224, self.locals.contains_v4(source))
+            }
+            FlowKey::V6 { client, .. } => {
+                (client <= 1 || client >> 120 == 0xff, self.locals.contains_v6(client))
+            }
+        };
+        if martian {
+            return Some(Verdict::Drop(DropReason::Martian));
+        }
+        // A real server answers a probe with the VIP as its source, to the address the probe came from.
+        own.then_some(Verdict::Drop(DropReason::ProbeReply))
+    }
+
+    /// Stage 3 for one frame.
+    fn decide<O: Observer>(&mut self, frame: &mut Frame<'_>, staged: &Staged, observer: &mut O) -> Verdict {
+        match staged.step {
+            Step::Flow => {
+                self.handle_flow(frame, staged.interface, &staged.packet, staged.hash, staged.guess, observer)
+            }
+            Step::Done(verdict) => verdict,
+            Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(frame, staged),
+            Step::Icmp => self.handle_icmp(frame, staged.interface, &staged.packet, observer),
+        }
+    }
+
+    fn handle_neighbour(&mut self, frame: &mut Frame<'_>, staged: &Staged) -> Verdict {
+        let Packet { network, transport, end, .. } = staged.packet;
+        let (network, transport) = (usize::from(network), usize::from(transport));
+        let port = frame.port();
+        let bytes = frame.bytes_mut();
+        let outcome = if staged.step == Step::Arp {
+            self.neighbours.handle_arp(self.now, staged.interface, bytes, network)
+        } else {
+            self.neighbours.handle_icmpv6(self.now, staged.interface, bytes, network, transport, end as usize)
+        };
+        self.take_neighbour_updates(self.now);
+        match outcome {
+            Outcome::Reply => Verdict::Transmit(port),
+            Outcome::Consumed => Verdict::Drop(DropReason::Consumed),
+            Outcome::Pass => Verdict::Pass,
+            Outcome::Bad => Verdict::Drop(DropReason::BadNeighbourMessage),
+        }
+    }
+
+    /// ICMP to one of the director's addresses: an echo request is answered, an error goes to the server of the flow
+    /// that it quotes.
+    fn handle_icmp<O: Observer>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        interface: InterfaceId,
+        packet: &Packet,
+        observer: &mut O,
+    ) -> Verdict {
+        let port = frame.port();
+        let own_mac = self.mac_of(interface);
+        let whole = !packet.first_fragment;
+        if whole && crate::forward::answer::echo_reply(frame.bytes_mut(), packet, own_mac) {
+            if O::ENABLED {
+                observer.observe(&Observation::Answered { answer: Answer::EchoReply });
+            }
+            return Verdict::Transmit(port);
+        }
+        let Some(flow) = crate::classify::quoted_flow(frame.bytes(), packet) else {
+            return Verdict::Drop(DropReason::IcmpUnrelated);
+        };
+        let known = self.connections.find(self.connections.hash(&flow), &flow);
+        let destination = known.map(|id| self.connections.entry(id).destination());
+        if O::ENABLED {
+            let destination = destination.map(|id| self.socket_of(id));
+            observer.observe(&Observation::Quoted { flow: &flow, destination });
+        }
+        match destination {
+            Some(destination) => self.forward(frame, interface, packet, destination, observer),
+            None => Verdict::Drop(DropReason::IcmpUnrelated),
+        }
+    }
+}
+
+/// Neighbour solicitation and advertisement, and listener queries: what the neighbour side wants to hear.
+fn is_neighbour_message(bytes: &[u8], packet: &Packet) -> bool {
+    const LISTENER_QUERY: u8 = 130;
+    const SOLICITATION: u8 = 135;
+    const ADVERTISEMENT: u8 = 136;
+    let kind = bytes.get(usize::from(packet.transport)).copied().unwrap_or(0);
+    matches!(kind, LISTENER_QUERY | SOLICITATION | ADVERTISEMENT)
+}

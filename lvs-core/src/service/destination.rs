@@ -1,0 +1,259 @@
+//! Real servers by number: counts, and what a frame to each of them needs.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::addr::MacAddr;
+use crate::config::{DestinationConfig, InterfaceId, ServiceKey, VlanPath};
+use crate::io::PortId;
+use crate::listing::Statistics;
+use crate::neighbour::NeighbourId;
+use crate::quick_hash::QuickMap;
+
+/// Whether and how a real server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reach {
+    /// Its Ethernet address is known.
+    Ready,
+    /// It is being asked for.
+    Unresolved,
+    /// No interface leads there.
+    NoRoute,
+    /// It was removed from its service.
+    Gone,
+}
+
+/// What the data path needs of a real server: one cache line, read and written for every frame.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Lane {
+    /// The Ethernet destination and source of frames to it, as they stand in the frame.
+    pub(crate) macs: [u8; 12],
+    pub(crate) port: PortId,
+    /// The longest IP packet that fits.
+    pub(crate) mtu: u16,
+    pub(crate) vlan: VlanPath,
+    pub(crate) interface: InterfaceId,
+    pub(crate) reach: Reach,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) connections: u64,
+    pub(crate) active: u32,
+    pub(crate) inactive: u32,
+}
+
+/// The rest of a real server.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) config: DestinationConfig,
+    /// The service it belongs or belonged to.
+    pub(crate) service: ServiceKey,
+    pub(crate) neighbour: Option<NeighbourId>,
+    /// What `--zero` subtracts.
+    pub(crate) zero: Statistics,
+    in_use: bool,
+}
+
+type Key = (ServiceKey, IpAddr, u16);
+
+/// All real servers, by number. Numbers of servers that connections remember are not given to others.
+pub(crate) struct Destinations {
+    lanes: Vec<Lane>,
+    rest: Vec<Destination>,
+    free: Vec<u32>,
+    /// Removed ones that connections remember.
+    removed: QuickMap<Key, u32>,
+    capacity: u32,
+}
+
+impl Destinations {
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self {
+            lanes: Vec::with_capacity(capacity as usize),
+            rest: Vec::with_capacity(capacity as usize),
+            free: Vec::with_capacity(capacity as usize),
+            removed: QuickMap::default(),
+            capacity,
+        }
+    }
+
+    /// How many more can be added that are not remembered.
+    pub(crate) fn vacancies(&self) -> u32 {
+        self.capacity - self.rest.len() as u32 + self.free.len() as u32
+    }
+
+    /// The number of a removed server that connections remember.
+    pub(crate) fn remembered(&self, service: ServiceKey, address: IpAddr, port: u16) -> Option<u32> {
+        self.removed.get(&(service, address, port)).copied()
+    }
+
+    /// A number for a server; the old one if connections remember it. `None` if there is no room.
+    pub(crate) fn add(&mut self, service: ServiceKey, config: DestinationConfig) -> Option<u32> {
+        if let Some(id) = self.removed.remove(&(service, config.address, config.port)) {
+            self.rest[id as usize].config = config;
+            return Some(id);
+        }
+        let lane = Lane {
+            macs: [0; 12],
+            port: PortId(0),
+            mtu: 0,
+            vlan: VlanPath::UNTAGGED,
+            interface: InterfaceId(0),
+            reach: Reach::NoRoute,
+            packets: 0,
+            bytes: 0,
+            connections: 0,
+            active: 0,
+            inactive: 0,
+        };
+        let rest =
+            Destination { config, service, neighbour: None, zero: Statistics::default(), in_use: true };
+        if let Some(id) = self.free.pop() {
+            self.lanes[id as usize] = lane;
+            self.rest[id as usize] = rest;
+            return Some(id);
+        }
+        if self.rest.len() as u32 == self.capacity {
+            return None;
+        }
+        self.lanes.push(lane);
+        self.rest.push(rest);
+        Some(self.rest.len() as u32 - 1)
+    }
+
+    /// Takes a server out of its service. It is forgotten with its last connection.
+    pub(crate) fn remove(&mut self, id: u32) -> Option<NeighbourId> {
+        self.lanes[id as usize].reach = Reach::Gone;
+        let rest = &mut self.rest[id as usize];
+        let neighbour = rest.neighbour.take();
+        let key = (rest.service, rest.config.address, rest.config.port);
+        if self.is_remembered(id) {
+            self.removed.insert(key, id);
+        } else {
+            self.forget(id);
+        }
+        neighbour
+    }
+
+    fn is_remembered(&self, id: u32) -> bool {
+        let lane = &self.lanes[id as usize];
+        lane.active + lane.inactive > 0
+    }
+
+    fn forget(&mut self, id: u32) {
+        let rest = &mut self.rest[id as usize];
+        rest.in_use = false;
+        self.removed.remove(&(rest.service, rest.config.address, rest.config.port));
+        self.free.push(id);
+    }
+
+    /// Whether connections remember this server.
+    pub(crate) fn has_connections(&self, id: u32) -> bool {
+        self.is_remembered(id)
+    }
+
+    #[inline]
+    pub(crate) fn lane(&self, id: u32) -> &Lane {
+        &self.lanes[id as usize]
+    }
+
+    #[inline]
+    pub(crate) fn lane_mut(&mut self, id: u32) -> &mut Lane {
+        &mut self.lanes[id as usize]
+    }
+
+    pub(crate) fn get(&self, id: u32) -> &Destination {
+        &self.rest[id as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u32) -> &mut Destination {
+        &mut self.rest[id as usize]
+    }
+
+    /// The numbers of all servers that are in use or remembered.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> + use<'_> {
+        self.rest.iter().enumerate().filter(|(_, rest)| rest.in_use).map(|(id, _)| id as u32)
+    }
+
+    /// Counts a connection that began.
+    pub(crate) fn connection_added(&mut self, id: u32, active: bool) {
+        self.lanes[id as usize].connections += 1;
+        self.connection_restored(id, active);
+    }
+
+    /// Counts a connection that began elsewhere.
+    pub(crate) fn connection_restored(&mut self, id: u32, active: bool) {
+        let lane = &mut self.lanes[id as usize];
+        *if active { &mut lane.active } else { &mut lane.inactive } += 1;
+    }
+
+    /// Counts a connection that became active or inactive.
+    pub(crate) fn connection_changed(&mut self, id: u32, active: bool) {
+        let lane = &mut self.lanes[id as usize];
+        if active {
+            lane.active += 1;
+            lane.inactive -= 1;
+        } else {
+            lane.active -= 1;
+            lane.inactive += 1;
+        }
+    }
+
+    /// Counts a connection that was forgotten.
+    pub(crate) fn connection_removed(&mut self, id: u32, active: bool) {
+        let lane = &mut self.lanes[id as usize];
+        *if active { &mut lane.active } else { &mut lane.inactive } -= 1;
+        if lane.reach == Reach::Gone && !self.is_remembered(id) {
+            self.forget(id);
+        }
+    }
+
+    /// Totals of a server since it was added.
+    pub(crate) fn totals(&self, id: u32) -> Statistics {
+        let lane = &self.lanes[id as usize];
+        Statistics {
+            connections: lane.connections,
+            in_packets: lane.packets,
+            in_bytes: lane.bytes,
+            ..Statistics::default()
+        }
+    }
+
+    /// Totals of a server since the last zero.
+    pub(crate) fn statistics(&self, id: u32) -> Statistics {
+        let (mut total, zero) = (self.totals(id), &self.rest[id as usize].zero);
+        total.connections -= zero.connections;
+        total.in_packets -= zero.in_packets;
+        total.in_bytes -= zero.in_bytes;
+        total
+    }
+
+    /// Begins counting from zero.
+    pub(crate) fn zero(&mut self, id: u32) {
+        self.rest[id as usize].zero = self.totals(id);
+    }
+}
+
+impl Lane {
+    /// Takes over what is known of the neighbour through which this server is reached.
+    pub(crate) fn set_next_hop(&mut self, mac: Option<MacAddr>, own: MacAddr) {
+        if self.reach == Reach::Gone {
+            return;
+        }
+        match mac {
+            Some(mac) => {
+                self.set_macs(mac, own);
+                self.reach = Reach::Ready;
+            }
+            None => self.reach = Reach::Unresolved,
+        }
+    }
+
+    /// Writes the Ethernet addresses of frames to this server.
+    fn set_macs(&mut self, destination: MacAddr, source: MacAddr) {
+        let [a, b, c, d, e, f] = destination.0;
+        let [g, h, i, j, k, l] = source.0;
+        self.macs = [a, b, c, d, e, f, g, h, i, j, k, l];
+    }
+}

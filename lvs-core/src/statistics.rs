@@ -1,0 +1,76 @@
+//! What a director counts of all it does. Each frame is counted once, by its verdict.
+
+use crate::verdict::{DropReason, Verdict};
+
+/// Counters since a director was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DirectorStatistics {
+    /// Frames that were to be transmitted, the director's in-place answers included.
+    pub transmitted: u64,
+    /// Frames that were not the director's business.
+    pub passed: u64,
+    /// Frames that were put aside.
+    pub held: u64,
+    /// Held frames that left after all.
+    pub released: u64,
+    /// Held frames that were given up.
+    pub given_up: u64,
+    /// Flows served by the hash of the client, without a connection: packets.
+    pub hashed: u64,
+    /// RST and ICMP errors sent.
+    pub answers: u64,
+    /// Answers that were not sent because of the limit.
+    pub answers_suppressed: u64,
+    /// Connections made.
+    pub connections_made: u64,
+    /// Connections that could not be made because the table was full.
+    pub table_full: u64,
+    dropped: [u64; DropReason::COUNT],
+}
+
+impl DirectorStatistics {
+    pub(crate) const fn new() -> Self {
+        Self {
+            transmitted: 0,
+            passed: 0,
+            held: 0,
+            released: 0,
+            given_up: 0,
+            hashed: 0,
+            answers: 0,
+            answers_suppressed: 0,
+            connections_made: 0,
+            table_full: 0,
+            dropped: [0; DropReason::COUNT],
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Transmit(_) => self.transmitted += 1,
+            Verdict::Pass => self.passed += 1,
+            Verdict::Hold => self.held += 1,
+            Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
+        }
+    }
+
+    /// Frames dropped for this reason.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames dropped for any reason.
+    #[must_use]
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// All frames that ever got a verdict.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.transmitted + self.passed + self.held + self.dropped_in_all()
+    }
+}
