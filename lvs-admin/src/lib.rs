@@ -47,6 +47,7 @@
 //! ```
 
 mod collation;
+pub mod knobs;
 pub mod listing;
 pub mod model;
 pub mod rules;

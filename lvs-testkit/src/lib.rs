@@ -1,1 +1,19 @@
-//! Test tools for lvs-core: frame builders, in-memory FrameIo, a lab of network namespaces.
+//! Test tools for lvs-core, and for programs that embed it.
+//!
+//! - [`frames`] builds Ethernet frames, right ones and broken ones, and says in a line what a frame is;
+//! - [`memory`] is a `FrameIo` without a device: a test pushes frames in and looks at what came out;
+//! - `lab` (Linux, feature `lab`) builds networks out of real kernels in network namespaces, without
+//!   root where the system allows that, and leaves nothing behind.
+//!
+//! `frames` and `memory` run everywhere; switch the default features off if they are all you need.
+//! Everything here is made for tests: wrong arguments panic with a sentence, nothing is tuned for speed.
+#![deny(unsafe_code)]
+
+pub mod frames;
+#[cfg(all(target_os = "linux", feature = "lab"))]
+pub mod lab;
+pub mod memory;
+
+#[cfg(all(doctest, target_os = "linux", feature = "lab"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -10,7 +10,7 @@
 //!   word  8  packets
 //!   word  9  next in wheel slot or free list word 10  previous
 //!   word 11  wheel slot
-//!   second line (IPv6): words 0-3 client's address, 4-7 virtual address
+//!   second line (IPv6): words 4-7 client's address, 8-11 virtual address; word 3 stays zero
 //! ```
 
 use super::hash::FlowHash;
@@ -32,6 +32,9 @@ const PACKETS: usize = 8;
 const NEXT: usize = 9;
 const PREVIOUS: usize = 10;
 const SLOT: usize = 11;
+/// In a second line.
+const CLIENT: usize = 4;
+const VIRTUAL: usize = 8;
 
 /// What a line is used for. A line that was never used is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,18 +79,19 @@ impl Line {
         }
     }
 
-    /// Writes the addresses of an IPv6 connection into its second line.
+    /// Writes the addresses of an IPv6 connection into its second line. Not where the first line has its kind: clients
+    /// choose their addresses, and a guess or a cursor from before may lead here.
     pub(super) fn set_addresses(&mut self, client: u128, virtual_address: u128) {
         for i in 0..4 {
-            self.0[i] = (client >> (32 * i)) as u32;
-            self.0[4 + i] = (virtual_address >> (32 * i)) as u32;
+            self.0[CLIENT + i] = (client >> (32 * i)) as u32;
+            self.0[VIRTUAL + i] = (virtual_address >> (32 * i)) as u32;
         }
     }
 
     /// Client and virtual address out of the second line.
     pub(super) fn addresses(&self) -> (u128, u128) {
         let join = |at: usize| (0..4).fold(0u128, |sum, i| sum | u128::from(self.0[at + i]) << (32 * i));
-        (join(0), join(4))
+        (join(CLIENT), join(VIRTUAL))
     }
 
     /// Whether this is the connection of an IPv4 flow.

@@ -107,8 +107,8 @@ impl<M: TableMemory> Director<M> {
 
     /// What the director has counted.
     #[must_use]
-    pub const fn statistics(&self) -> &DirectorStatistics {
-        &self.statistics
+    pub fn statistics(&self) -> DirectorStatistics {
+        DirectorStatistics { neighbour_answers_lost: self.neighbours.lost_answers(), ..self.statistics }
     }
 
     /// How full the connection table is.

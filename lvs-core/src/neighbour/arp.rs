@@ -29,8 +29,8 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// `None` if it is not ARP for IPv4 over Ethernet, or something that no honest sender writes: a group or zero
-    /// Ethernet address as sender, or an IP address that no host can have.
+    /// `None` if it is not ARP for IPv4 over Ethernet, or something that no honest sender writes: a group
+    /// or zero Ethernet address as sender, or an IP address that no host can have.
     pub(super) fn parse(bytes: &[u8; LENGTH]) -> Option<Self> {
         let (prefix, rest) = bytes.split_first_chunk::<6>()?;
         let (operation, rest) = rest.split_first_chunk::<2>()?;

@@ -12,9 +12,9 @@
 //!   └─────────────────────────────────────────  │  ◄───────────────────┘  (address forgotten)
 //! ```
 //!
-//! The address is kept and used while a neighbour is probed. What a neighbour says unasked is believed (it moves
-//! in a failover), but verified at once; it never counts as an answer. A static address is neither asked
-//! for nor learnt.
+//! The address is kept and used while a neighbour is probed. What a neighbour says unasked is believed (it
+//! moves in a failover), but verified at once; it never counts as an answer. A static address is neither
+//! asked for nor learnt.
 //!
 //! This is pure state: it sends nothing and knows neither packets nor addresses of IP.
 
@@ -24,8 +24,8 @@ use super::pace::Random;
 use crate::addr::MacAddr;
 use crate::time::Instant;
 
-/// How long after an answer a neighbour is asked again; up to a tenth more or less. RFC 4861 section 10 holds an
-/// answer good for 30 s (`REACHABLE_TIME`).
+/// How long after an answer a neighbour is asked again; up to a tenth more or less. RFC 4861 section 10
+/// holds an answer good for 30 s (`REACHABLE_TIME`).
 const REFRESH: Duration = Duration::from_secs(25);
 /// Between two questions while an answer is expected (RFC 4861 section 10, `RETRANS_TIMER`).
 const RETRY: Duration = Duration::from_secs(1);
@@ -163,7 +163,8 @@ impl Entry {
         }
     }
 
-    /// The neighbour spoke to us as one does who was asked; with its address, or (NDP to one station) without.
+    /// The neighbour spoke to us as one does who was asked; with its address, or (NDP to one station)
+    /// without.
     pub(super) fn answered(&mut self, now: Instant, mac: Option<MacAddr>, random: &mut Random) {
         let Some(mac) = mac.or(self.mac) else { return };
         let differs = self.mac.is_some_and(|known| known != mac);
@@ -197,8 +198,8 @@ impl Entry {
         self.verify(now, 0);
     }
 
-    /// Another address was heard that may not replace the known one (NDP without override): RFC 4861 section 7.2.5 has
-    /// the known one confirmed.
+    /// Another address was heard that may not replace the known one (NDP without override): RFC 4861
+    /// section 7.2.5 has the known one confirmed.
     pub(super) fn suspect(&mut self, now: Instant) {
         self.doubt(self.answered.map_or(now, |answered| now.max(answered + RETRY)), 0);
     }
@@ -252,7 +253,6 @@ impl Entry {
     pub(super) const fn release(&mut self, now: Instant, up: bool) {
         if self.is_static() {
             self.verify(now, UNICAST_TRIES);
-            self.given_up = false;
             if !up {
                 self.link_down();
             }

@@ -10,14 +10,14 @@ use crate::time::Instant;
 use crate::wire::ETHERNET_HEADER;
 
 impl Neighbours {
-    /// An ARP packet came in by an interface; `frame` begins with the Ethernet header, `arp_offset` is where the 28 bytes
-    /// of ARP begin. The Ethernet type and tags between are the caller's matter.
+    /// An ARP packet came in by an interface; `frame` begins with the Ethernet header, `arp_offset` is
+    /// where the 28 bytes of ARP begin. The Ethernet type and tags between are the caller's matter.
     ///
-    /// On [`Outcome::Reply`] both Ethernet addresses and the ARP bytes have been rewritten, nothing else, and the frame
-    /// is as long as it was; otherwise it is untouched.
+    /// On [`Outcome::Reply`] both Ethernet addresses and the ARP bytes have been rewritten, nothing else,
+    /// and the frame is as long as it was; otherwise it is untouched.
     ///
-    /// ARP's own sender address counts, not the Ethernet source, as in Linux. Who announces or asks is learnt from if it
-    /// is tracked (RFC 826: "merge"), whatever it asks about.
+    /// ARP's own sender address counts, not the Ethernet source, as in Linux. Who announces or asks is
+    /// learnt from if it is tracked (RFC 826: "merge"), whatever it asks about.
     pub(crate) fn handle_arp(
         &mut self,
         now: Instant,
@@ -74,15 +74,16 @@ fn parse(frame: &[u8], offset: usize) -> Option<Message> {
     Message::parse(frame.get(offset..)?.first_chunk::<{ arp::LENGTH }>()?)
 }
 
-/// Whether the frame is for everybody, a group, or us. Others come along when a switch floods or the device is promiscuous.
+/// Whether the frame is for everybody, a group, or us. Others come along when a switch floods or the device
+/// is promiscuous.
 pub(super) fn is_for(frame: &[u8], mac: MacAddr) -> bool {
     let Some(destination) = frame.first_chunk::<6>() else { return false };
     let destination = MacAddr(*destination);
     destination.is_multicast() || destination == mac
 }
 
-/// RFC 826: swaps sender and target, puts the local addresses in the sender fields. RFC 5227 section 2.1.1: a probe
-/// for an address in use is answered like any request.
+/// RFC 826: swaps sender and target, puts the local addresses in the sender fields. RFC 5227 section 2.1.1:
+/// a probe for an address in use is answered like any request.
 fn answer(frame: &mut [u8], offset: usize, mac: MacAddr, request: &Message) {
     let reply = Message {
         operation: Operation::Reply,

@@ -20,14 +20,14 @@ struct Place {
 }
 
 impl Neighbours {
-    /// An ICMPv6 message came in by an interface: `frame` begins with the Ethernet header, the IPv6 header at `ip_offset`, the
-    /// message at `icmp_offset`; it ends before `icmp_end`, by the IPv6 payload length. Types other than neighbour
-    /// solicitation, neighbour advertisement and MLD query are passed.
+    /// An ICMPv6 message came in by an interface: `frame` begins with the Ethernet header, the IPv6 header
+    /// at `ip_offset`, the message at `icmp_offset`; it ends before `icmp_end`, by the IPv6 payload length.
+    /// Types other than neighbour solicitation, neighbour advertisement and MLD query are passed.
     ///
-    /// On [`Outcome::Reply`] both Ethernet addresses, both IPv6 addresses and the ICMPv6 message have been rewritten, nothing
-    /// else, and the frame is as long as it was; otherwise it is untouched. That is the answer to a solicitation
-    /// with the source's Ethernet address as only option. Others are longer than their question and leave by
-    /// [`poll_transmit`](Self::poll_transmit).
+    /// On [`Outcome::Reply`] both Ethernet addresses, both IPv6 addresses and the ICMPv6 message have been
+    /// rewritten, nothing else, and the frame is as long as it was; otherwise it is untouched. That is the
+    /// answer to a solicitation with the source's Ethernet address as only option. Others are longer than
+    /// their question and leave by [`poll_transmit`](Self::poll_transmit).
     ///
     /// Fragments must not be handed in (RFC 6980).
     pub(crate) fn handle_icmpv6(

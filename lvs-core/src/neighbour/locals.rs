@@ -4,8 +4,8 @@
 //! announced; on each there is one frame, and for IPv6 in the first two rounds a report that the address's
 //! solicited-node group has a listener goes before it (RFC 3810 section 6.1, robustness 2).
 //!
-//! Addresses are announced and defended, but not probed for first (RFC 5227 section 2.1.1, RFC 4862 section 5.4): a
-//! director that takes over must not wait, and must not give way.
+//! Addresses are announced and defended, but not probed for first (RFC 5227 section 2.1.1, RFC 4862 section
+//! 5.4): a director that takes over must not wait, and must not give way.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
@@ -148,7 +148,8 @@ pub(super) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), low)
 }
 
-/// A fixed number of local addresses. The only editor of their slots, index, and the two queues that follow from them.
+/// A fixed number of local addresses. The only editor of their slots, index, and the two queues that follow
+/// from them.
 #[derive(Debug)]
 pub(super) struct Locals {
     slots: Vec<Option<Local>>,
@@ -192,7 +193,8 @@ impl Locals {
             None => self.insert(address, interfaces)?,
         };
         let Some(local) = self.slots[slot as usize].as_mut() else { return Ok(None) };
-        // The first VIP user starts it, even where the address was announced as an own one: its event is awaited.
+        // The first VIP user starts it, even where the address was announced as an own one: its event is
+        // awaited.
         let starts = local.vips == 0 && (kind == LocalKind::Vip || local.owns == 0);
         let users = local.users(kind);
         *users = users.saturating_add(1);
@@ -266,7 +268,8 @@ impl Locals {
         }
     }
 
-    /// Somebody else claims the address: announce it once more, but not twice a second. Answers whether it is to be now.
+    /// Somebody else claims the address: announce it once more, but not twice a second. Answers whether it
+    /// is to be now.
     pub(super) fn defend(&mut self, slot: u32, now: Instant) -> bool {
         let Some(Some(local)) = self.slots.get_mut(slot as usize) else { return false };
         if local.defended.is_some_and(|last| now < last + GAP) {
@@ -281,8 +284,8 @@ impl Locals {
         true
     }
 
-    /// The next thing to send for an address that is due. Without one, the round is over, and the deadline of the
-    /// next round is answered instead.
+    /// The next thing to send for an address that is due. Without one, the round is over, and the deadline
+    /// of the next round is answered instead.
     pub(super) fn step(
         &mut self,
         slot: u32,
@@ -327,16 +330,5 @@ impl Locals {
             self.joins.pop();
         }
         None
-    }
-
-    /// All groups that the device has to let in.
-    pub(super) fn groups<'a>(
-        &'a self,
-        interfaces: &'a Interfaces,
-    ) -> impl Iterator<Item = (InterfaceId, MacAddr)> + 'a {
-        self.iter_from(0).filter_map(|(_, local)| Some((local, local.group()?))).flat_map(|(local, group)| {
-            let mac = MacAddr::for_ipv6_multicast(group);
-            interfaces.iter().filter(|(_, i)| local.is_on(i)).map(move |(id, _)| (id, mac))
-        })
     }
 }

@@ -1,8 +1,9 @@
-//! Multicast listener discovery: queries read, reports written. A query of version 2 (RFC 3810) is answered with
-//! version 2 reports, one of version 1 (RFC 2710) with version 1 reports; reports that nobody asked for are version 2.
+//! Multicast listener discovery: queries read, reports written. A query of version 2 (RFC 3810) is answered
+//! with version 2 reports, one of version 1 (RFC 2710) with version 1 reports; reports that nobody asked
+//! for are version 2.
 //!
-//! Switches that snoop deliver solicitations for the director's addresses only where such reports came from. Source
-//! filters are not kept: the director listens to everybody or not at all.
+//! Switches that snoop deliver solicitations for the director's addresses only where such reports came
+//! from. Source filters are not kept: the director listens to everybody or not at all.
 
 use core::net::Ipv6Addr;
 use core::time::Duration;
@@ -59,8 +60,8 @@ pub(super) struct Query {
     pub(super) delay: Duration,
 }
 
-/// Reads a query; `between` are the bytes from the end of the IPv6 header to the ICMPv6 message. `None` if RFC
-/// 3810 section 6.2 says that it is to be dropped.
+/// Reads a query; `between` are the bytes from the end of the IPv6 header to the ICMPv6 message. `None` if
+/// RFC 3810 section 6.2 says that it is to be dropped.
 pub(super) fn parse_query(ip: &Header, between: &[u8], icmp: &[u8]) -> Option<Query> {
     if !ip.source.is_unicast_link_local() || ip.hop_limit != 1 || !has_router_alert(ip, between) {
         return None;
@@ -125,8 +126,8 @@ pub(super) fn groups_that_fit(buffer: usize) -> usize {
     (buffer.saturating_sub(14 + 40 + HOP_BY_HOP.len() + REPORT) / RECORD).min(MOST_GROUPS)
 }
 
-/// Writes a version 2 report; `changed` says that the director has begun to listen, otherwise the report says that
-/// it listens. Answers the frame's length, or `None` if the buffer is too short.
+/// Writes a version 2 report; `changed` says that the director has begun to listen, otherwise the report
+/// says that it listens. Answers the frame's length, or `None` if the buffer is too short.
 pub(super) fn emit_report(
     buffer: &mut [u8],
     mac: MacAddr,
@@ -155,8 +156,8 @@ pub(super) fn emit_report(
     Some(start + length)
 }
 
-/// Writes a version 1 report of one group, which goes to the group itself (RFC 2710 section 5). Answers the frame's length,
-/// or `None` if the buffer is too short.
+/// Writes a version 1 report of one group, which goes to the group itself (RFC 2710 section 5). Answers the
+/// frame's length, or `None` if the buffer is too short.
 pub(super) fn emit_report_v1(
     buffer: &mut [u8],
     mac: MacAddr,

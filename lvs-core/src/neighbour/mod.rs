@@ -9,19 +9,19 @@
 //!                     └─► somebody claims ours ► poll_event, announcement
 //! ```
 //!
-//! It answers for local addresses (VIPs, and own addresses that no kernel answers for), keeps the Ethernet addresses of
-//! tracked neighbours, announces and defends local addresses, and tells switches that snoop which groups it listens to.
-//! Questions are asked with the interface's DIP as sender, never with a VIP: a real server, which holds the VIP
-//! too, would not answer.
+//! It answers for local addresses (VIPs, and own addresses that no kernel answers for), keeps the Ethernet
+//! addresses of tracked neighbours, announces and defends local addresses, and tells switches that snoop
+//! which groups it listens to. Questions are asked with the interface's DIP as sender, never with a VIP: a
+//! real server, which holds the VIP too, would not answer.
 //!
-//! It creates no entry because of a frame: who is not tracked is not remembered. It does not probe an address before
-//! using it, does not route, and reads no router advertisements or redirects: configuration says where neighbours are.
+//! It creates no entry because of a frame: who is not tracked is not remembered. It does not probe an
+//! address before using it, does not route, and reads no router advertisements or redirects: configuration
+//! says where neighbours are.
 //!
-//! Everything that becomes due ends in a frame, so [`poll_transmit`](Neighbours::poll_transmit) also runs the timers:
-//! call it, until it answers `None`, when [`poll_timeout`](Neighbours::poll_timeout) has come and after each batch
-//! of frames. Nothing allocates after construction, every call does a bounded amount of work, nothing a frame contains
-//! can panic.
-#![allow(dead_code, clippy::allow_attributes, reason = "the director that uses it is not written yet")]
+//! Everything that becomes due ends in a frame, so [`poll_transmit`](Neighbours::poll_transmit) also runs
+//! the timers: call it, until it answers `None`, when [`poll_timeout`](Neighbours::poll_timeout) has come
+//! and after each batch of frames. Nothing allocates after construction, every call does a bounded amount
+//! of work, nothing a frame contains can panic.
 
 mod arp;
 mod conflicts;
@@ -109,11 +109,11 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Takes all memory it will ever use: about 250 bytes a neighbour, 200 a local address.
+    /// Takes all memory it will ever use: about 220 bytes a neighbour, 150 a local address.
     ///
-    /// All links are held to be up until [`handle_link`](Self::handle_link) says otherwise. The interfaces' own addresses
-    /// are not local by themselves: where `owns_addresses` is set, the caller adds them. `seed` spreads deadlines
-    /// and keys the index; any value will do.
+    /// All links are held to be up until [`handle_link`](Self::handle_link) says otherwise. The interfaces'
+    /// own addresses are not local by themselves: where `owns_addresses` is set, the caller adds them.
+    /// `seed` spreads deadlines and keys the index; any value will do.
     pub(crate) fn new(
         interfaces: &[InterfaceConfig],
         max_neighbours: u32,
@@ -137,12 +137,12 @@ impl Neighbours {
         }
     }
 
-    /// Answers for an address from now on, and announces it. Counted: an address stays local until it was removed as often
-    /// as it was added, for each kind.
+    /// Answers for an address from now on, and announces it. Counted: an address stays local until it was
+    /// removed as often as it was added, for each kind.
     ///
-    /// It is announced on the interfaces that have it configured; if there are none, on those whose subnet holds it;
-    /// else on those with a gateway of its family; else on all. It is answered for on all, except that an IPv6
-    /// link-local address is answered for only where it is announced.
+    /// It is announced on the interfaces that have it configured; if there are none, on those whose subnet
+    /// holds it; else on those with a gateway of its family; else on all. It is answered for on all, except
+    /// that an IPv6 link-local address is answered for only where it is announced.
     ///
     /// # Errors
     /// [`Full`] if it is new and there is no room; nothing changed then.
@@ -153,7 +153,8 @@ impl Neighbours {
         Ok(())
     }
 
-    /// Takes back one [`add_local`](Self::add_local). Switches learn that nobody listens any more by themselves.
+    /// Takes back one [`add_local`](Self::add_local). Switches learn that nobody listens any more by
+    /// themselves.
     pub(crate) fn remove_local(&mut self, address: IpAddr, kind: LocalKind) {
         if let Some(slot) = self.locals.remove(address, kind) {
             self.deadlines.set(self.first_local + slot, None);
@@ -161,12 +162,13 @@ impl Neighbours {
     }
 
     /// Whether the director answers for this address. O(1).
+    #[cfg(test)]
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         self.locals.find(address).is_some()
     }
 
-    /// Whether each VIP has been announced, since it was added and since a link came up, on all its interfaces that
-    /// are up, and on one at least. O(1).
+    /// Whether each VIP has been announced, since it was added and since a link came up, on all its
+    /// interfaces that are up, and on one at least. O(1).
     pub(crate) const fn all_announced(&self) -> bool {
         self.locals.all_announced()
     }
@@ -195,9 +197,9 @@ impl Neighbours {
         self.forget_unused(id);
     }
 
-    /// Fixes the Ethernet address of a neighbour, tracked or not yet, or (with `None`) goes back to asking; the fixed
-    /// address is then used until everybody was asked in vain. Causes no event. A static neighbour takes the room of a
-    /// tracked one.
+    /// Fixes the Ethernet address of a neighbour, tracked or not yet, or (with `None`) goes back to asking;
+    /// the fixed address is then used until everybody was asked in vain. Causes no event. A static
+    /// neighbour takes the room of a tracked one.
     ///
     /// # Errors
     /// [`Full`] if it is new and there is no room; nothing changed then.
@@ -229,13 +231,14 @@ impl Neighbours {
         self.table.entry(id)?.mac()
     }
 
-    /// A frame waits for this neighbour: it is asked again at once if the last question is a second old, and as
-    /// soon as it is otherwise. Nothing happens if its address is known.
+    /// A frame waits for this neighbour: it is asked again at once if the last question is a second old,
+    /// and as soon as it is otherwise. Nothing happens if its address is known.
     pub(crate) fn wanted(&mut self, now: Instant, id: NeighbourId) {
         self.edit(now, id, |entry, _| entry.wanted(now));
     }
 
-    /// The next neighbour whose [`mac`](Self::mac) may be another one than when it was last named here (or tracked).
+    /// The next neighbour whose [`mac`](Self::mac) may be another one than when it was last named here (or
+    /// tracked).
     pub(crate) fn poll_update(&mut self) -> Option<NeighbourId> {
         self.table.poll_update()
     }
@@ -243,11 +246,6 @@ impl Neighbours {
     /// The next multicast group that an interface's device has to let in: each is named once.
     pub(crate) fn poll_join(&mut self) -> Option<(InterfaceId, MacAddr)> {
         self.locals.poll_join(&self.interfaces)
-    }
-
-    /// All multicast groups that devices have to let in; a group that several addresses share is named several times.
-    pub(crate) fn multicast_groups(&self) -> impl Iterator<Item = (InterfaceId, MacAddr)> + '_ {
-        self.locals.groups(&self.interfaces)
     }
 
     /// The next thing to report. At most 256 are kept; how many more there were comes after them.
@@ -260,8 +258,9 @@ impl Neighbours {
         self.answers.lost()
     }
 
-    /// A port began or ceased to carry frames. Down: nobody is asked on it; known addresses are kept. Up: local
-    /// addresses are announced anew, neighbours have to be confirmed; also if it was up already. O(capacity).
+    /// A port began or ceased to carry frames. Down: nobody is asked on it; known addresses are kept. Up:
+    /// local addresses are announced anew, neighbours have to be confirmed; also if it was up already.
+    /// O(capacity).
     pub(crate) fn handle_link(&mut self, now: Instant, port: PortId, up: bool) {
         self.interfaces.set_link(port, up);
         for id in self.table.ids() {

@@ -1,5 +1,6 @@
-//! Neighbour solicitations and advertisements (RFC 4861 sections 4.3 and 4.4): read with every check that section 7.1
-//! demands, written, and an answer written over its question. Router messages and redirects are not read.
+//! Neighbour solicitations and advertisements (RFC 4861 sections 4.3 and 4.4): read with every check that
+//! section 7.1 demands, written, and an answer written over its question. Router messages and redirects are
+//! not read.
 //!
 //! smoltcp does the parsing, the options and the checksums.
 
@@ -25,7 +26,8 @@ pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1
 /// Length of an ICMPv6 solicitation or advertisement whose only option is a link-layer address.
 pub(super) const WITH_ADDRESS: usize = 32;
 
-/// RFC 4861 section 7.1: a packet from the same link has this hop limit still, one that was forwarded has not.
+/// RFC 4861 section 7.1: a packet from the same link has this hop limit still, one that was forwarded has
+/// not.
 const HOP_LIMIT: u8 = 255;
 
 /// What an IPv6 header says, as far as it matters here.
@@ -75,8 +77,9 @@ pub(super) enum Message {
     Advertisement(Advertisement),
 }
 
-/// Reads a solicitation or an advertisement. `None` if it breaks a rule of RFC 4861 section 7.1.1 or 7.1.2, or
-/// if extension headers precede it: no host writes them, and RFC 6980 forbids the one that attackers use.
+/// Reads a solicitation or an advertisement. `None` if it breaks a rule of RFC 4861 section 7.1.1 or 7.1.2,
+/// or if extension headers precede it: no host writes them, and RFC 6980 forbids the one that attackers
+/// use.
 pub(super) fn parse(ip: &Header, icmp: &[u8]) -> Option<Message> {
     if ip.hop_limit != HOP_LIMIT || ip.next != ip_protocol::ICMPV6 || ip.source.is_multicast() {
         return None;
@@ -99,7 +102,8 @@ pub(super) fn parse(ip: &Header, icmp: &[u8]) -> Option<Message> {
         NdiscRepr::NeighborAdvert { flags, target_addr: target, lladdr } => {
             let mac = station(lladdr)?;
             let solicited = flags.contains(NdiscNeighborFlags::SOLICITED);
-            // RFC 4861 section 7.1.2: if the IP destination is a multicast address the solicited flag is zero.
+            // RFC 4861 section 7.1.2: if the IP destination is a multicast address the solicited flag is
+            // zero.
             let unsound = target.is_multicast()
                 || ip.source.is_unspecified()
                 || (ip.destination.is_multicast() && solicited);
@@ -132,21 +136,21 @@ pub(super) struct Ends {
     pub(super) destination: Ipv6Addr,
 }
 
-/// Writes a solicitation with the sender's Ethernet address; answers the frame's length, or `None` if the buffer is
-/// too short.
+/// Writes a solicitation with the sender's Ethernet address; answers the frame's length, or `None` if the
+/// buffer is too short.
 pub(super) fn emit_solicitation(buffer: &mut [u8], ends: &Ends, target: Ipv6Addr) -> Option<usize> {
     let lladdr = Some(RawHardwareAddress::from_bytes(&ends.mac.0));
     emit(buffer, ends, NdiscRepr::NeighborSolicit { target_addr: target, lladdr })
 }
 
-/// Writes an advertisement of the source address, with the override flag; answers the frame's length, or `None` if
-/// the buffer is too short.
+/// Writes an advertisement of the source address, with the override flag; answers the frame's length, or
+/// `None` if the buffer is too short.
 pub(super) fn emit_advertisement(buffer: &mut [u8], ends: &Ends, solicited: bool) -> Option<usize> {
     emit(buffer, ends, advertisement(ends.mac, ends.source, solicited))
 }
 
-/// Writes the answer to a solicitation over it: the packet begins at `ip_offset`, has no extension headers, and its
-/// ICMPv6 part is [`WITH_ADDRESS`] long. `None`, and nothing is written, if that is not so.
+/// Writes the answer to a solicitation over it: the packet begins at `ip_offset`, has no extension headers,
+/// and its ICMPv6 part is [`WITH_ADDRESS`] long. `None`, and nothing is written, if that is not so.
 pub(super) fn answer_in_place(
     frame: &mut [u8],
     ip_offset: usize,
@@ -155,7 +159,7 @@ pub(super) fn answer_in_place(
 ) -> Option<()> {
     let icmp_offset = ip_offset.checked_add(IPV6_HEADER)?;
     let packet = frame.get(ip_offset..icmp_offset.checked_add(WITH_ADDRESS)?)?;
-    if ip_offset < ETHERNET_HEADER || packet.get(4..7)? != [0, 32, ip_protocol::ICMPV6] {
+    if packet.get(4..7)? != [0, 32, ip_protocol::ICMPV6] {
         return None;
     }
     frame[..6].copy_from_slice(&ends.to_mac.0);
@@ -197,8 +201,8 @@ fn emit(buffer: &mut [u8], ends: &Ends, message: NdiscRepr<'_>) -> Option<usize>
     Some(start + WITH_ADDRESS)
 }
 
-/// Writes the Ethernet and IPv6 headers of a packet with `payload` more bytes; answers where those begin, or `None` if
-/// the buffer is too short for all of it.
+/// Writes the Ethernet and IPv6 headers of a packet with `payload` more bytes; answers where those begin,
+/// or `None` if the buffer is too short for all of it.
 pub(super) fn emit_headers(
     buffer: &mut [u8],
     ends: &Ends,

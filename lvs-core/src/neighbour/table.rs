@@ -1,6 +1,7 @@
 //! All neighbours: who is tracked, under which number, and whose Ethernet address changed.
 //!
-//! Slots, index and queue of changes must agree; this file is their only editor. It neither reads nor writes frames.
+//! Slots, index and queue of changes must agree; this file is their only editor. It neither reads nor
+//! writes frames.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -105,7 +106,7 @@ impl Table {
         let slot = self.slots.get_mut(id.0 as usize)?.as_mut()?;
         let before: Option<MacAddr> = slot.entry.mac();
         let result = edit(&mut slot.entry);
-        if slot.users > 0 && slot.entry.mac() != before {
+        if slot.entry.mac() != before {
             self.updates.push(id.0);
         }
         Some(result)

@@ -88,8 +88,8 @@ impl GroupReports {
         Self { interfaces: iter::repeat_n((None, None), interfaces).collect() }
     }
 
-    /// Notes a query; answers when to report, if that is another time than before. RFC 3810 section 6.2: a report that is
-    /// due sooner is not put off; when another group is asked for as well, all are reported.
+    /// Notes a query; answers when to report, if that is another time than before. RFC 3810 section 6.2: a
+    /// report that is due sooner is not put off; when another group is asked for as well, all are reported.
     pub(super) fn ask(
         &mut self,
         now: Instant,
@@ -99,7 +99,8 @@ impl GroupReports {
     ) -> Option<Instant> {
         let (waiting, last) = self.interfaces.get_mut(usize::from(interface.0))?;
         if waiting.is_some_and(|pending| pending.cursor > 0) {
-            // Half of the groups are reported already: whoever asks all the time must not make it begin again.
+            // Half of the groups are reported already: whoever asks all the time must not make it begin
+            // again.
             return None;
         }
         let mut deadline = now + random.below(query.delay);
@@ -119,18 +120,19 @@ impl GroupReports {
 }
 
 impl Neighbours {
-    /// The shortest buffer that [`poll_transmit`](Self::poll_transmit) can use, in bytes. A longer one, up to the MTU, holds longer
-    /// group reports.
+    /// The shortest buffer that [`poll_transmit`](Self::poll_transmit) can use, in bytes. A longer one, up
+    /// to the MTU, holds longer group reports.
     pub(crate) const LEAST_BUFFER: usize = 128;
 
     /// Timers looked at in one call, frame or not.
     const MOST_STEPS: u32 = 256;
 
-    /// The next own frame: built in `buffer`, untagged, without padding; answers the interface and the frame's length. `None`
-    /// if there is none for now, or if the buffer is shorter than [`LEAST_BUFFER`](Self::LEAST_BUFFER).
+    /// The next own frame: built in `buffer`, untagged, without padding; answers the interface and the
+    /// frame's length. `None` if there is none for now, or if the buffer is shorter than
+    /// [`LEAST_BUFFER`](Self::LEAST_BUFFER).
     ///
-    /// Also runs the timers: see the module's description. Early and repeated calls are harmless. At most 64 frames in
-    /// 10 ms leave because of timers; answers come on top, 64 of them at most wait.
+    /// Also runs the timers: see the module's description. Early and repeated calls are harmless. At most
+    /// 64 frames in 10 ms leave because of timers; answers come on top, 64 of them at most wait.
     pub(crate) fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(InterfaceId, usize)> {
         if buffer.len() < Self::LEAST_BUFFER {
             return None;

@@ -117,12 +117,37 @@ fn what_is_heard_unasked_is_used_and_verified_at_once() {
 }
 
 #[test]
+fn after_a_move_only_an_answer_to_a_new_question_counts() {
+    let random = &mut Random::new(11);
+    let mut entry = reachable(random);
+    entry.heard(at(5_000), B);
+    entry.answered(at(5_001), Some(B), random);
+    assert_eq!(entry.deadline(), Some(at(5_000)));
+}
+
+#[test]
+fn two_moves_within_a_second_have_everybody_asked_next() {
+    let random = &mut Random::new(12);
+    let mut entry = reachable(random);
+    entry.heard(at(5_000), B);
+    entry.due(at(5_000), random);
+    entry.heard(at(5_100), A);
+    assert_eq!(entry.mac(), Some(B));
+    assert_eq!(entry.due(entry.deadline().unwrap(), random), Some(Ask::Everybody));
+}
+
+#[test]
 fn of_two_answers_to_one_question_the_first_counts() {
     let random = &mut Random::new(5);
     let mut entry = reachable(random);
     let deadline = entry.deadline();
     entry.answered(at(2), Some(B), random);
     assert_eq!((entry.mac(), entry.deadline()), (Some(A), deadline));
+    let refresh = deadline.unwrap();
+    entry.due(refresh, random);
+    entry.answered(refresh, Some(A), random);
+    entry.answered(refresh + Duration::from_millis(5), Some(B), random);
+    assert_eq!(entry.mac(), Some(A));
 }
 
 #[test]

@@ -232,7 +232,7 @@ proptest! {
         }
         net.run(net.now + Duration::from_secs(60));
         prop_assert_eq!(net.neighbours.poll_timeout(), None);
-        prop_assert_eq!(net.neighbours.multicast_groups().count(), 0);
+        prop_assert_eq!(net.neighbours.poll_join(), None);
     }
 }
 

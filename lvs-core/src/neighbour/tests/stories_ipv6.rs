@@ -123,6 +123,15 @@ fn advertisements_follow_the_rules_of_override_and_option() {
     // With override it moves.
     _ = net.icmpv6(ETH1, &mut advertisement((OTHER, v6(RIP)), all, v6(RIP), overriding, Some(OTHER)));
     assert_eq!(net.neighbours.mac(id), Some(OTHER));
+    // Nobody else has our Ethernet address.
+    net.run(ms(8_000));
+    let mut ours = advertisement((PEER, v6(RIP)), all, v6(RIP), overriding, Some(DIRECTOR));
+    assert_eq!(net.icmpv6(ETH1, &mut ours), Outcome::Pass);
+    assert_eq!(
+        net.icmpv6(ETH1, &mut solicitation(from, None, v6("fd01::99"), Some(DIRECTOR))),
+        Outcome::Pass
+    );
+    assert_eq!(net.neighbours.mac(id), Some(OTHER));
     // A question of its own tells its address too; a wrong interface does not count.
     net.run(ms(10_000));
     let question = solicitation(from, None, v6("fd01::99"), Some(PEER));
@@ -220,7 +229,6 @@ fn a_vip_is_reported_to_switches_and_announced() {
     let mut net = Network::new();
     net.neighbours.add_local(net.now, ip(VIP), LocalKind::Vip).unwrap();
     let group = MacAddr([0x33, 0x33, 0xff, 0, 2, 0x50]);
-    assert_eq!(net.neighbours.multicast_groups().collect::<Vec<_>>(), [(ETH0, group)]);
     assert_eq!(net.neighbours.poll_join(), Some((ETH0, group)));
     assert_eq!(net.neighbours.poll_join(), None);
     let sent = net.sent_until(ms(10_000));
@@ -327,7 +335,59 @@ fn queries_are_answered_in_time_and_in_their_own_version() {
     _ = ask(&mut net, ETH0, &mut query(v6("ff02::fb"), 500, false, true));
     _ = ask(&mut net, ETH1, &mut query(general, 500, false, true));
     assert_eq!(ask(&mut net, ETH0, &mut query(general, 500, false, false)), Outcome::Bad);
+    let mut forwarded = query(general, 500, false, true);
+    forwarded[21] = 2;
+    assert_eq!(ask(&mut net, ETH0, &mut forwarded), Outcome::Bad);
+    let mut from_afar = query(general, 500, false, true);
+    from_afar[22] = 0x20;
+    fix_checksum(&mut from_afar, 62);
+    assert_eq!(ask(&mut net, ETH0, &mut from_afar), Outcome::Bad);
     assert!(net.sent_until(ms(60_000)).is_empty());
+}
+
+#[test]
+fn a_report_in_pieces_is_not_begun_again_and_names_a_shared_group_once() {
+    let mut net = Network::new();
+    let mut configs = interfaces();
+    configs[0].addresses[1] = "fd00::208/32".parse().unwrap();
+    net.neighbours = Neighbours::new(&configs, 1, 8, 1);
+    for (high, low) in [(1, 1), (2, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6)] {
+        let vip = Ipv6Addr::new(0xfd00, 0, 0, 0, high, 0, 0, low);
+        net.neighbours.add_local(net.now, vip.into(), LocalKind::Own).unwrap();
+    }
+    net.run(ms(10_000));
+    let general = Ipv6Addr::UNSPECIFIED;
+    _ = ask(&mut net, ETH0, &mut query(general, 0, false, true));
+    net.buffer = std::vec![0; Neighbours::LEAST_BUFFER];
+    let mut listed = Vec::new();
+    for _ in 0..10 {
+        if let Some((_, length)) = net.neighbours.poll_transmit(net.now, &mut net.buffer) {
+            listed.extend(reported(&net.buffer[..length]).unwrap().1);
+        }
+        _ = ask(&mut net, ETH0, &mut query(general, 0, false, true));
+    }
+    let expected: Vec<_> = (1..=6).map(|n| v6(&std::format!("ff02::1:ff00:{n}"))).collect();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn a_second_query_neither_puts_off_nor_narrows_the_first() {
+    let mut net = Network::new();
+    for n in 1..=3u16 {
+        let vip = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n);
+        net.neighbours.add_local(net.now, vip.into(), LocalKind::Own).unwrap();
+    }
+    net.run(ms(10_000));
+    for (first, groups) in [(Ipv6Addr::UNSPECIFIED, 3), (v6("ff02::1:ff00:1"), 3), (v6("ff02::1:ff00:2"), 1)]
+    {
+        let start = net.now;
+        _ = ask(&mut net, ETH0, &mut query(first, 100, false, true));
+        _ = ask(&mut net, ETH0, &mut query(v6("ff02::1:ff00:2"), 0x7fff, false, true));
+        let sent = net.sent_until(start + core::time::Duration::from_secs(40));
+        assert_eq!(sent.len(), 1);
+        assert!(sent[0].at < start + core::time::Duration::from_millis(100));
+        assert_eq!(reported(&sent[0].frame).unwrap().1.len(), groups);
+    }
 }
 
 #[test]
@@ -341,6 +401,13 @@ fn answers_that_wait_are_bounded_and_counted() {
     }
     assert_eq!(net.sent_until(net.now).len(), 64);
     assert_eq!(net.neighbours.lost_answers(), 36);
+    // Nothing leaves while the link is down.
+    _ = net.icmpv6(ETH0, &mut bare.clone());
+    net.neighbours.handle_link(net.now, PortId(0), false);
+    assert!(net.sent_until(net.now).is_empty());
+    net.neighbours.handle_link(net.now, PortId(0), true);
+    net.run(ms(20_000));
+    net.sent.clear();
     // What is no longer local when its turn comes is not answered.
     _ = net.icmpv6(ETH0, &mut bare.clone());
     net.neighbours.remove_local(ip(VIP), LocalKind::Vip);

@@ -1,0 +1,118 @@
+//! `director`: an LVS/DR director on real networks.
+//!
+//! ```text
+//! director --interface eth0 --dip 192.168.0.208/24 --gateway 192.168.0.15 --rules rules.ipvs
+//! ```
+//! | file | what |
+//! | --- | --- |
+//! | `options.rs` | the command line |
+//! | `plan.rs` | what is to be run, checked before anything starts |
+//! | `host.rs` | what the host's kernel has configured, and what of it would spoil everything |
+//!
+//! Standard output carries the final listing only, standard error the log. Exit status: 0 after SIGINT or SIGTERM, 1
+//! when the device fails while running, 2 for wrong usage, wrong rules or missing rights.
+
+mod host;
+mod options;
+mod plan;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lvs_admin::listing::{self, Columns, Order, Style};
+use lvs_core::{Director, Event};
+use lvs_examples::clock::Clock;
+use lvs_examples::{run, words};
+use lvs_io_afpacket::{PacketConfig, PacketIo};
+
+use crate::options::Options;
+use crate::plan::Plan;
+
+/// What went wrong before the director ran.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = Options::from_command_line();
+    start_log();
+    let plan = match Plan::make(&options) {
+        Ok(plan) => plan,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    match start_and_run(plan) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn start_log() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Runs until told to stop. An error means that it did not get to run.
+fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let clock = Clock::start();
+    let names = plan.interface_names.clone();
+    let mut io = PacketIo::open(&PacketConfig::new(plan.ports.iter().cloned()))?;
+    let mut director = Director::new(plan.config, clock.now())?;
+    director.apply(clock.now(), &plan.changes).map_err(|error| plan::locate(error, &plan.origins))?;
+    for (name, line) in names.iter().zip(&plan.description) {
+        tracing::info!("{name}: {line}");
+    }
+
+    let mut ready = Ready { announced: false };
+    let result = run::run(&mut director, &mut io, clock, &stop, &mut (), |director, event| {
+        words::log(event, &names);
+        ready.look(director, event);
+    });
+    print_listing(&director);
+    match result {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            tracing::error!("{error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Says `ready` once all VIPs are announced.
+struct Ready {
+    announced: bool,
+}
+
+impl Ready {
+    fn look(&mut self, director: &Director, event: Event) {
+        if !self.announced && matches!(event, Event::Announced { .. }) && director.is_announced() {
+            self.announced = true;
+            tracing::info!("ready");
+        }
+    }
+}
+
+fn print_listing(director: &Director) {
+    let style = Style { columns: Columns::Statistics, exact: false, order: Order::Sorted };
+    let mut text = String::new();
+    let size = director.connection_usage().capacity;
+    if listing::services(&mut text, &director.services(), size, style).is_ok() {
+        // Whoever closed the pipe does not want it.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+}

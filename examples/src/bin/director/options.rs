@@ -1,0 +1,199 @@
+//! The command line. Options that belong to an interface follow it; which follows which is known from their places.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use lvs_core::config::VlanPath;
+use lvs_core::{MacAddr, Subnet};
+
+/// Balances TCP and UDP over real servers by direct routing (LVS/DR), in the manner of Linux IPVS.
+///
+/// The host's kernel must not hold the VIPs; this program answers ARP and NDP for them. Real servers hold the VIP on
+/// `lo` and keep quiet about it (`arp_ignore=1`, `arp_announce=2`).
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Raw {
+    /// Interface that carries requests, real servers, or both; may be repeated. Each is followed by its --dip, and by its
+    /// --gateway and --vlan if it has any
+    #[arg(long, value_name = "NAME", required = true)]
+    interface: Vec<String>,
+
+    /// The director's own address on the interface, with prefix length; once a family. Real servers are asked for with it
+    #[arg(long, value_name = "ADDRESS/LEN", required = true)]
+    dip: Vec<Subnet>,
+
+    /// Router that leads to real servers outside the interface's subnet; once a family
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Vec<IpAddr>,
+
+    /// VLAN on the interface: ID, or OUTER.INNER for two tags
+    #[arg(long, value_name = "ID[.ID]", value_parser = parse_vlan)]
+    vlan: Vec<VlanPath>,
+
+    /// Rules as `ipvsadm -S -n` prints them and `ipvsadm -R` reads them
+    #[arg(long, value_name = "FILE")]
+    rules: PathBuf,
+
+    /// Set a knob, under its kernel name (conn_reuse_mode, expire_nodest_conn, sloppy_tcp) or one of this director's own
+    /// (on_miss, decrement_ttl, answers_per_second); may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    sysctl: Vec<String>,
+
+    /// Fix the Ethernet address of a real server or gateway; may be repeated
+    #[arg(long, value_name = "ADDRESS=MAC", value_parser = parse_neighbour)]
+    neighbour: Vec<(IpAddr, MacAddr)>,
+
+    /// The most connections that are remembered at one time; an IPv6 connection counts twice. Takes 80 bytes each
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    max_connections: u32,
+
+    /// Start although the host's kernel holds a VIP. It will answer clients itself, with RST
+    #[arg(long)]
+    allow_local_vip: bool,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// In the order given.
+    pub(crate) interfaces: Vec<InterfaceOptions>,
+    /// The rules file.
+    pub(crate) rules: PathBuf,
+    /// Knobs to set.
+    pub(crate) sysctl: Vec<String>,
+    /// Fixed Ethernet addresses.
+    pub(crate) neighbours: Vec<(IpAddr, MacAddr)>,
+    /// Capacity of the connection table.
+    pub(crate) max_connections: u32,
+    /// Whether a VIP on the host's kernel is no error.
+    pub(crate) allow_local_vip: bool,
+}
+
+/// An interface with what follows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct InterfaceOptions {
+    /// Its name.
+    pub(crate) name: String,
+    /// The director's own addresses.
+    pub(crate) dips: Vec<Subnet>,
+    /// Routers.
+    pub(crate) gateways: Vec<IpAddr>,
+    /// The VLAN.
+    pub(crate) vlan: VlanPath,
+}
+
+impl Options {
+    /// Reads the command line; prints what is wrong with it and exits with 2, or prints the help and exits with 0.
+    pub(crate) fn from_command_line() -> Self {
+        let matches = Raw::command().get_matches();
+        Self::from_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let raw = Raw::from_arg_matches(matches)?;
+        let interfaces = group(&raw, matches)?;
+        Ok(Self {
+            interfaces,
+            rules: raw.rules,
+            sysctl: raw.sysctl,
+            neighbours: raw.neighbour,
+            max_connections: raw.max_connections,
+            allow_local_vip: raw.allow_local_vip,
+        })
+    }
+}
+
+/// Gives each option that follows an interface to that interface.
+fn group(raw: &Raw, matches: &ArgMatches) -> Result<Vec<InterfaceOptions>, clap::Error> {
+    let wrong = |text: String| Raw::command().error(clap::error::ErrorKind::ArgumentConflict, text);
+    let starts: Vec<usize> = matches.indices_of("interface").into_iter().flatten().collect();
+    let owner = |option: &str, index: usize| {
+        let before = starts.iter().filter(|start| **start < index).count();
+        before.checked_sub(1).ok_or_else(|| wrong(format!("--{option} stands before any --interface")))
+    };
+    let mut interfaces: Vec<InterfaceOptions> = raw
+        .interface
+        .iter()
+        .map(|name| InterfaceOptions {
+            name: name.clone(),
+            dips: Vec::new(),
+            gateways: Vec::new(),
+            vlan: VlanPath::UNTAGGED,
+        })
+        .collect();
+    for (dip, index) in raw.dip.iter().zip(matches.indices_of("dip").into_iter().flatten()) {
+        interfaces[owner("dip", index)?].dips.push(*dip);
+    }
+    for (gateway, index) in raw.gateway.iter().zip(matches.indices_of("gateway").into_iter().flatten()) {
+        interfaces[owner("gateway", index)?].gateways.push(*gateway);
+    }
+    for (vlan, index) in raw.vlan.iter().zip(matches.indices_of("vlan").into_iter().flatten()) {
+        let interface = &mut interfaces[owner("vlan", index)?];
+        if interface.vlan != VlanPath::UNTAGGED {
+            return Err(wrong(format!("--vlan is given twice for --interface {}", interface.name)));
+        }
+        interface.vlan = *vlan;
+    }
+    match interfaces.iter().find(|interface| interface.dips.is_empty()) {
+        Some(interface) => Err(wrong(format!("--interface {} is not followed by a --dip", interface.name))),
+        None => Ok(interfaces),
+    }
+}
+
+fn parse_vlan(text: &str) -> Result<VlanPath, String> {
+    let id = |text: &str| {
+        text.parse::<u16>().ok().filter(|id| (1..=4094).contains(id)).ok_or("VLAN ids go from 1 to 4094")
+    };
+    Ok(match text.split_once('.') {
+        Some((outer, inner)) => VlanPath { outer: id(outer)?, inner: id(inner)? },
+        None => VlanPath::tagged(id(text)?),
+    })
+}
+
+fn parse_neighbour(text: &str) -> Result<(IpAddr, MacAddr), String> {
+    let (address, mac) = text.split_once('=').ok_or("expected ADDRESS=MAC")?;
+    let address = address.parse().map_err(|_| format!("{address:?} is not an IP address"))?;
+    Ok((address, mac.parse().map_err(|error| format!("{error}"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Options, String> {
+        let words = std::iter::once("director").chain(words.split_whitespace());
+        let matches = Raw::command().try_get_matches_from(words).map_err(|error| error.to_string())?;
+        Options::from_matches(&matches).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_belong_to_the_interface_before_them() {
+        let options = parse(
+            "--interface eth0 --dip 192.168.0.208/24 --dip fd00::d0/64 --gateway 192.168.0.15 --rules r \
+             --interface eth1 --vlan 5.10 --dip 10.0.0.1/8",
+        )
+        .unwrap();
+        let [first, second] = &options.interfaces[..] else { panic!("two interfaces") };
+        assert_eq!((first.name.as_str(), first.dips.len(), first.gateways.len()), ("eth0", 2, 1));
+        assert_eq!((second.name.as_str(), second.dips.len(), second.gateways.len()), ("eth1", 1, 0));
+        assert_eq!(second.vlan, VlanPath { outer: 5, inner: 10 });
+    }
+
+    #[test]
+    fn what_is_out_of_place_is_named() {
+        let errors = [
+            ("--dip 10.0.0.1/8 --interface eth0 --rules r", "--dip stands before any --interface"),
+            ("--interface a --interface b --dip 10.0.0.1/8 --rules r", "--interface a is not followed"),
+            ("--interface a --dip 10.0.0.1 --rules r", "10.0.0.1"),
+            ("--interface a --dip 10.0.0.1/8 --vlan 0 --rules r", "1 to 4094"),
+            ("--interface a --dip 10.0.0.1/8 --vlan 1 --vlan 2 --rules r", "--vlan is given twice"),
+            ("--interface a --dip 10.0.0.1/8", "--rules"),
+            ("--interface a --dip 10.0.0.1/8 --rules r --neighbour 10.0.0.2", "ADDRESS=MAC"),
+        ];
+        for (words, expected) in errors {
+            let error = parse(words).unwrap_err();
+            assert!(error.contains(expected), "{words}: {error}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What is to be run: everything read and checked before a socket is opened.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::Path;
+
+use lvs_admin::{knobs, rules};
+use lvs_core::config::{ApplyError, Knobs, ServiceKey};
+use lvs_core::{Change, DirectorConfig, InterfaceConfig, PortId, Subnet};
+use lvs_examples::run;
+use lvs_io_afpacket::{interface_mac, interface_mtu};
+
+use crate::host::Host;
+use crate::options::{InterfaceOptions, Options};
+
+/// Everything that a director is started with.
+pub(crate) struct Plan {
+    /// Names of the devices to open, one a port.
+    pub(crate) ports: Vec<String>,
+    /// Names of the interfaces by their number.
+    pub(crate) interface_names: Vec<String>,
+    /// A line about each interface.
+    pub(crate) description: Vec<String>,
+    pub(crate) config: DirectorConfig,
+    /// The rules and the fixed neighbours.
+    pub(crate) changes: Vec<Change>,
+    /// Where each change comes from.
+    pub(crate) origins: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+impl Plan {
+    pub(crate) fn make(options: &Options) -> Result<Self, Error> {
+        let host = Host::look()?;
+        let mut plan = Self {
+            ports: Vec::new(),
+            interface_names: Vec::new(),
+            description: Vec::new(),
+            config: DirectorConfig::new(Vec::new(), run::seed()?),
+            changes: Vec::new(),
+            origins: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for interface in &options.interfaces {
+            plan.add_interface(interface, &host)?;
+        }
+        plan.config.max_connections = options.max_connections;
+        let mut values = Knobs::default();
+        for assignment in &options.sysctl {
+            knobs::set(&mut values, assignment).map_err(|error| format!("--sysctl {error}"))?;
+        }
+        plan.config.knobs = values;
+        plan.load_rules(&options.rules)?;
+        for (address, mac) in &options.neighbours {
+            plan.changes.push(Change::SetStaticNeighbour { address: *address, mac: Some(*mac) });
+            plan.origins.push(format!("--neighbour {address}={mac}"));
+        }
+        plan.check_host(&host, options.allow_local_vip)?;
+        Ok(plan)
+    }
+
+    fn add_interface(&mut self, options: &InterfaceOptions, host: &Host) -> Result<(), Error> {
+        let name = &options.name;
+        let mac = interface_mac(name).map_err(|error| format!("--interface {name}: {error}"))?;
+        let mtu = interface_mtu(name).map_err(|error| format!("--interface {name}: {error}"))?;
+        let port = match self.ports.iter().position(|port| port == name) {
+            Some(port) => port,
+            None => {
+                self.ports.push(name.clone());
+                self.ports.len() - 1
+            }
+        };
+        let mut addresses = options.dips.clone();
+        let has_link_local =
+            |subnet: &Subnet| matches!(subnet.address(), IpAddr::V6(a) if a.is_unicast_link_local());
+        let wants_v6 = addresses.iter().any(|subnet| subnet.address().is_ipv6());
+        if wants_v6 && !addresses.iter().any(has_link_local) {
+            // Group reports must come from a link-local address; the kernel's own will do.
+            addresses.extend(host.link_local_of(name).and_then(|address| Subnet::new(address, 64)));
+        }
+        let held = options.dips.iter().filter(|dip| host.holder_of(dip.address()).is_some()).count();
+        let owner = match held {
+            0 => "this director",
+            n if n == options.dips.len() => "the host's kernel",
+            _ => {
+                return Err(format!(
+                    "--interface {name}: the host's kernel holds some of its --dip addresses and not others; \
+                     configure all of them on the host, or none"
+                )
+                .into());
+            }
+        };
+        let dips: Vec<_> = options.dips.iter().map(ToString::to_string).collect();
+        let mut line = format!("{mac}, MTU {mtu}, DIP {} (answered for by {owner})", dips.join(", "));
+        for gateway in &options.gateways {
+            write!(line, ", gateway {gateway}")?;
+        }
+        self.description.push(line);
+        self.interface_names.push(name.clone());
+        self.config.interfaces.push(InterfaceConfig {
+            port: PortId(port as u16),
+            vlan: options.vlan,
+            mac,
+            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            addresses,
+            gateways: options.gateways.clone(),
+            owns_addresses: held == 0,
+        });
+        Ok(())
+    }
+
+    fn load_rules(&mut self, path: &Path) -> Result<(), Error> {
+        let name = path.display().to_string();
+        let text = std::fs::read(path).map_err(|error| format!("--rules {name}: {error}"))?;
+        let rules = rules::load(&text).map_err(|error| error.display(&name).with_excerpt().to_string())?;
+        for rule in rules {
+            self.changes.push(rule.change);
+            self.origins.push(format!("{name}:{}", rule.line));
+            self.warnings.extend(rule.warning.map(|warning| warning.display(&name).to_string()));
+        }
+        Ok(())
+    }
+
+    /// Looks for what on the host would spoil the balancing.
+    fn check_host(&mut self, host: &Host, allow_local_vip: bool) -> Result<(), Error> {
+        for change in &self.changes {
+            let Change::AddService(service) = change else { continue };
+            let ServiceKey::Address { address, .. } = service.key else { continue };
+            let Some(interface) = host.holder_of(address) else { continue };
+            let trouble = format!(
+                "the VIP {address} is configured on this host's {interface}: the kernel would answer every \
+                 client with RST. Take it off (`ip address del {address} dev {interface}`); this program \
+                 answers for it"
+            );
+            if !allow_local_vip {
+                return Err(format!("{trouble}; --allow-local-vip starts all the same").into());
+            }
+            if !self.warnings.contains(&trouble) {
+                self.warnings.push(trouble);
+            }
+        }
+        for switch in Host::forwarding() {
+            self.warnings.push(format!(
+                "{switch} is on: the kernel may forward a second copy of packets that this director forwards. \
+                 Turn it off (`sysctl -w {switch}=0`) unless this host is a router besides"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Says where the refused change comes from.
+pub(crate) fn locate(error: ApplyError, origins: &[String]) -> String {
+    let origin = origins.get(error.index).map_or("the rules", String::as_str);
+    format!("{origin}: {}", error.error)
+}

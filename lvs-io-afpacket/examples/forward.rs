@@ -1,0 +1,60 @@
+//! A forwarder between two interfaces, without any balancing: what this crate costs by itself.
+//!
+//! `forward A B` is a wire: what comes in on one leaves by the other, unchanged.
+//! `forward A B MAC-A MAC-B` addresses frames that leave by A to MAC-A and those that leave by B to MAC-B,
+//! as a director does. Needs CAP_NET_RAW. Prints its counters when it is interrupted.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lvs_core::addr::MacAddr;
+use lvs_core::io::{Frame, FrameIo, PortId, Verdicts};
+use lvs_core::verdict::Verdict;
+use lvs_io_afpacket::{PacketConfig, PacketIo, interface_mac};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (names, stations) = match arguments.as_slice() {
+        [a, b] => ([a, b], None),
+        [a, b, mac_a, mac_b] => ([a, b], Some([mac_a.parse::<MacAddr>()?, mac_b.parse()?])),
+        _ => return Err("usage: forward A B [MAC-A MAC-B]".into()),
+    };
+    let addresses = match stations {
+        Some([a, b]) => Some([(a, interface_mac(names[0])?), (b, interface_mac(names[1])?)]),
+        None => None,
+    };
+    let mut config = PacketConfig::new(names);
+    config.promiscuous = addresses.is_none();
+    let mut io = PacketIo::open(&config)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+
+    let mut forward = |frames: &mut [Frame<'_>]| -> Verdicts {
+        let mut verdicts = Verdicts::new();
+        for frame in frames {
+            let out = 1 - frame.port().0;
+            if let (Some(addresses), Some(header)) = (&addresses, frame.bytes_mut().first_chunk_mut::<12>()) {
+                let (destination, source) = addresses[usize::from(out)];
+                header[..6].copy_from_slice(&destination.0);
+                header[6..].copy_from_slice(&source.0);
+            }
+            verdicts.push(Verdict::Transmit(PortId(out)));
+        }
+        verdicts
+    };
+    while !stop.load(Ordering::Relaxed) {
+        if io.receive(&mut forward)? == 0 {
+            io.wait(Some(Duration::from_secs(1)))?;
+        }
+        while let Some(event) = io.poll_event() {
+            println!("{event:?}");
+        }
+    }
+    println!("{:?}", io.statistics());
+    Ok(())
+}
