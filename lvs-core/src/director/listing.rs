@@ -108,7 +108,9 @@ impl<M: TableMemory> Director<M> {
     /// What the director has counted.
     #[must_use]
     pub fn statistics(&self) -> DirectorStatistics {
-        DirectorStatistics { neighbour_answers_lost: self.neighbours.lost_answers(), ..self.statistics }
+        let mut statistics = self.statistics;
+        statistics.neighbour_answers_lost = self.neighbours.lost_answers();
+        statistics
     }
 
     /// How full the connection table is.
