@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -404,45 +404,55 @@ fn be_a_victim() -> ! {
     let net = Topology::b(TopologyOptions::default()).expect("the test's parent could build one");
     let _server = http::Server::start(&net.servers[0].host, socket("0.0.0.0:80"), "x").expect("a free port");
     println!("ready: {}", net.client.enter_command());
-    loop {
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    // Nobody came to kill it: the test that started it was killed itself.
+    std::thread::sleep(Duration::from_secs(30));
+    std::process::exit(1)
 }
 
 /// A namespace lives as long as a process is in it, a descriptor or a mount holds it. So: while the
 /// process lives nobody but itself holds its namespaces, and after the kill no process of it is left.
 /// (Looking for the namespaces afterwards would prove nothing: their numbers are given out again.)
 fn nothing_stays() -> Outcome {
-    let mut child = Command::new(std::env::current_exe()?)
+    let child = Command::new(std::env::current_exe()?)
         .env(VICTIM, "1")
         .process_group(0)
         .stdout(Stdio::piped())
         .spawn()?;
-    let output = child.stdout.take().ok_or("stdout was piped")?;
+    let mut victim = Victim(child);
+    let process = victim.0.id();
+    let output = victim.0.stdout.take().ok_or("stdout was piped")?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
-    let checked = nobody_else_holds_namespaces_of(child.id());
-    let in_group = processes_in_group(child.id());
-    child.kill()?;
-    child.wait()?;
     assert!(line.starts_with("ready: nsenter "), "{line:?}");
-    checked?;
-    assert_eq!(in_group, 1, "the process itself is found");
-    assert_eq!(processes_in_group(child.id()), 0);
+    nobody_else_holds_namespaces_of(process)?;
+    assert_eq!(processes_in_group(process), 1, "the process itself is found");
+    drop(victim);
+    assert_eq!(processes_in_group(process), 0);
     Ok(())
 }
 
+/// A process that is killed and waited for, also if the test fails before.
+struct Victim(Child);
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn nobody_else_holds_namespaces_of(process: u32) -> Outcome {
-    let links = |directory: PathBuf, name: &str| -> Vec<String> {
+    let links = |directory: PathBuf, name: Option<&str>| -> Vec<String> {
         let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-        let targets = entries.filter_map(|entry| std::fs::read_link(entry.path().join(name)).ok());
+        let paths = entries.map(|entry| name.map_or_else(|| entry.path(), |name| entry.path().join(name)));
+        let targets = paths.filter_map(|path| std::fs::read_link(path).ok());
         targets
             .map(|target| target.display().to_string())
             .filter(|target| target.starts_with("net:"))
             .collect()
     };
     let own = PathBuf::from(format!("/proc/{process}"));
-    let held = links(own.join("fd"), "");
+    let held = links(own.join("fd"), None);
     assert_eq!(held.len(), 6, "client, router, director, two servers, switch: {held:?}");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     for namespace in &held {
@@ -450,7 +460,7 @@ fn nobody_else_holds_namespaces_of(process: u32) -> Outcome {
     }
     for other in std::fs::read_dir("/proc")?.filter_map(Result::ok).map(|entry| entry.path()) {
         if other != own {
-            let theirs = [links(other.join("fd"), ""), links(other.join("task"), "ns/net")].concat();
+            let theirs = [links(other.join("fd"), None), links(other.join("task"), Some("ns/net"))].concat();
             assert!(!theirs.iter().any(|ns| held.contains(ns)), "{} holds one of {held:?}", other.display());
         }
     }
