@@ -2,6 +2,7 @@
 //!
 //! - [`frames`] builds Ethernet frames, right ones and broken ones, and says in a line what a frame is;
 //! - [`memory`] is a `FrameIo` without a device: a test pushes frames in and looks at what came out;
+//! - [`fuzz`] holds the bodies of the fuzz targets, which property tests use too;
 //! - `lab` (Linux, feature `lab`) builds networks out of real kernels in network namespaces, without
 //!   root where the system allows that, and leaves nothing behind.
 //!
@@ -10,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod frames;
+pub mod fuzz;
 #[cfg(all(target_os = "linux", feature = "lab"))]
 pub mod lab;
 pub mod memory;

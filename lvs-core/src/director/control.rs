@@ -117,6 +117,8 @@ impl<M: TableMemory> Director<M> {
         else {
             return;
         };
+        // A number that somebody else had, or a server that returns.
+        self.estimator.restart(destination, self.destinations.totals(destination));
         self.find_way(now, destination, config.address);
         let server =
             Server { address: config.address, port: config.port, weight: config.weight, destination };
@@ -177,6 +179,8 @@ impl<M: TableMemory> Director<M> {
 
     /// Takes a server out of the way of new frames.
     fn drop_destination(&mut self, destination: u32) {
+        // Its counts are with its service now: if it returns, it counts from zero.
+        self.destinations.zero(destination);
         let Some(neighbour) = self.destinations.remove(destination) else {
             return;
         };
@@ -403,10 +407,11 @@ impl<M: TableMemory> Director<M> {
             if let Some(service) = self.services.get_mut(id) {
                 service.removed = crate::listing::Statistics::default();
                 for server in service.servers() {
-                    self.destinations.zero(server.destination);
+                    let id = server.destination;
+                    self.destinations.zero(id);
+                    self.estimator.restart(id, self.destinations.totals(id));
                 }
             }
         }
-        self.estimator.restart(self.now);
     }
 }

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::io::Frame;
 use crate::observe::{Answer, Forgotten, Hashed, Observation, Observer};
 use crate::service::{Reach, ServiceId};
+use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::tcp_flag;
 use core::time::Duration;
@@ -171,7 +172,7 @@ impl<M: TableMemory> Director<M> {
             return Some(Hashed::OnMiss);
         }
         let full_at = self.full_at?;
-        let recently = self.now.saturating_duration_since(full_at) <= FULL_MEMORY;
+        let recently = self.now.saturating_duration_since(full_at) < FULL_MEMORY;
         recently.then_some(Hashed::TableWasFull)
     }
 
@@ -258,12 +259,17 @@ impl<M: TableMemory> Director<M> {
         }
     }
 
+    /// When [`note_room`](Self::note_room) has something to say, if nothing else happens.
+    pub(super) fn room_due(&self) -> Option<Instant> {
+        self.full_at.map(|full_at| full_at + FULL_MEMORY)
+    }
+
     /// Whether "has room again" is due.
     pub(super) fn note_room(&mut self) {
         let Some(full_at) = self.full_at else {
             return;
         };
-        if self.now.saturating_duration_since(full_at) > FULL_MEMORY {
+        if self.now.saturating_duration_since(full_at) >= FULL_MEMORY {
             self.full_at = None;
             self.full_reported = false;
             self.events.push(Event::TableHasRoom);

@@ -43,8 +43,13 @@ impl Estimator {
         (moving || fading).then_some(self.due)
     }
 
-    pub(super) fn restart(&mut self, now: Instant) {
-        *self = Self::new(now);
+    /// Begins anew for a destination that has counted so much. Takes memory for destinations that it does not know yet.
+    pub(super) fn restart(&mut self, destination: u32, last: Statistics) {
+        let at = destination as usize;
+        if self.samples.len() <= at {
+            self.samples.resize(at + 1, Sample::default());
+        }
+        self.samples[at] = Sample { last, rate: Rates::default() };
     }
 }
 
@@ -94,14 +99,11 @@ impl<M: TableMemory> Director<M> {
             return;
         }
         self.estimator.due = self.now + PERIOD;
-        let last = self.destinations.ids().last().map_or(0, |id| id as usize + 1);
-        self.estimator.samples.resize(last, Sample::default());
-        for id in self.destinations.ids() {
+        // Forgotten destinations too: their rates have to fade, or there would be something to do for ever.
+        for (id, sample) in (0..).zip(&mut self.estimator.samples) {
             let total = self.destinations.totals(id);
-            if let Some(sample) = self.estimator.samples.get_mut(id as usize) {
-                sample.rate.approach(&sample.last, &total, PERIOD);
-                sample.last = total;
-            }
+            sample.rate.approach(&sample.last, &total, PERIOD);
+            sample.last = total;
         }
     }
 

@@ -151,6 +151,10 @@ impl<M: TableMemory> Director<M> {
         if addresses[6..] == own_mac.0 {
             return Step::Done(Verdict::Drop(DropReason::OwnFrame));
         }
+        // IEEE 802.3 section 3.2.3: a source is a single station. An answer would go to the whole group.
+        if addresses[6] & 1 != 0 {
+            return Step::Done(Verdict::Drop(DropReason::Martian));
+        }
         if packet.kind == PacketKind::Arp {
             return Step::Arp;
         }

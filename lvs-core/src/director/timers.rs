@@ -20,7 +20,8 @@ impl<M: TableMemory> Director<M> {
         }
         let waiting = self.waiting_since.map(|since| since + PATIENCE);
         let due = Instant::earliest(self.connections.next_expiry(self.now), self.neighbours.poll_timeout());
-        Instant::earliest(Instant::earliest(due, waiting), self.estimator.next(self.connections.len() > 0))
+        let due = Instant::earliest(due, Instant::earliest(waiting, self.room_due()));
+        Instant::earliest(due, self.estimator.next(self.connections.len() > 0))
     }
 
     /// Does what is due. Harmless when nothing is.

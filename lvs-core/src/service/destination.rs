@@ -52,7 +52,6 @@ pub(crate) struct Destination {
     pub(crate) neighbour: Option<NeighbourId>,
     /// What `--zero` subtracts.
     pub(crate) zero: Statistics,
-    in_use: bool,
 }
 
 type Key = (ServiceKey, IpAddr, u16);
@@ -107,8 +106,7 @@ impl Destinations {
             active: 0,
             inactive: 0,
         };
-        let rest =
-            Destination { config, service, neighbour: None, zero: Statistics::default(), in_use: true };
+        let rest = Destination { config, service, neighbour: None, zero: Statistics::default() };
         if let Some(id) = self.free.pop() {
             self.lanes[id as usize] = lane;
             self.rest[id as usize] = rest;
@@ -142,8 +140,7 @@ impl Destinations {
     }
 
     fn forget(&mut self, id: u32) {
-        let rest = &mut self.rest[id as usize];
-        rest.in_use = false;
+        let rest = &self.rest[id as usize];
         self.removed.remove(&(rest.service, rest.config.address, rest.config.port));
         self.free.push(id);
     }
@@ -169,11 +166,6 @@ impl Destinations {
 
     pub(crate) fn get_mut(&mut self, id: u32) -> &mut Destination {
         &mut self.rest[id as usize]
-    }
-
-    /// The numbers of all servers that are in use or remembered.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> + use<'_> {
-        self.rest.iter().enumerate().filter(|(_, rest)| rest.in_use).map(|(id, _)| id as u32)
     }
 
     /// Counts a connection that began.

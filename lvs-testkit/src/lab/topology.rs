@@ -271,7 +271,7 @@ fn servers(
     options: &TopologyOptions,
 ) -> Result<Vec<RealServer>, LabError> {
     assert!((1..=16).contains(&options.servers), "1 to 16 real servers, not {}", options.servers);
-    let numbers = first.into_iter().chain(101..);
+    let numbers = first.into_iter().chain((101..).filter(|number| !first.contains(number)));
     let make = |(at, number): (usize, u8)| {
         let host = Host::new(&format!("server{}", at + 1))?;
         switch.connect(segment.nic(&host, "eth0", number, options))?;

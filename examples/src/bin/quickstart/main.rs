@@ -1,0 +1,202 @@
+//! `quickstart`: an LVS/DR cluster of real kernels in one process, at work before your eyes.
+//!
+//! ```text
+//!   options ─► cluster (lab) ─► director, captures ─► requests ─► evidence ─► checks ─┬─► report
+//!                                                                                    └─► json
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `options`, `failure` | what the user may choose; why it could not run |
+//! | `cluster`, `director`, `requests`, `decisions` | the run: network, director, client, what the director decided |
+//! | `evidence` | all that was seen, as plain data |
+//! | `expected`, `checks`, `hops` | what follows from the evidence |
+//! | `layout`, `map`, `report`, `hops_view`, `keep`, `json` | how it looks |
+//!
+//! It changes nothing outside its own namespaces, writes no file but those of `--pcap`, and needs no cleaning up:
+//! everything it makes goes with the process, however that ends.
+
+mod checks;
+mod cluster;
+mod decisions;
+mod director;
+mod evidence;
+mod expected;
+mod failure;
+mod hops;
+mod hops_view;
+mod json;
+mod keep;
+mod layout;
+mod map;
+mod options;
+mod report;
+mod requests;
+#[cfg(test)]
+mod sample;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use lvs_testkit::lab::{self, Interrupt};
+
+use checks::Findings;
+use cluster::Cluster;
+use director::RunningDirector;
+use evidence::{Evidence, Request};
+use failure::Failure;
+use layout::Paint;
+use options::Options;
+
+/// It could not run. 1 is for checks that failed.
+const COULD_NOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
+    // A bug, too, ends in the promised status and object; its message is on stderr already.
+    let outcome = catch_unwind(AssertUnwindSafe(|| perform(&options)));
+    let failure = match outcome {
+        Ok(Ok(true)) => return ExitCode::SUCCESS,
+        Ok(Ok(false)) => return ExitCode::FAILURE,
+        Ok(Err(failure)) => failure,
+        Err(panic) => Failure::Panicked(panic_text(panic.as_ref())),
+    };
+    could_not_run(&options, &failure)
+}
+
+/// A wrong command line; or none, but `--help`.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args().skip(1).any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        print(&error.render().to_string());
+        return ExitCode::SUCCESS;
+    }
+    // The first line says what is wrong; the rest is advice for people.
+    let text = error.to_string();
+    if wants_json {
+        let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        print(
+            &(json::of_failure(&Options::parse_from(["quickstart"]), &Failure::Usage(reason.to_owned()))
+                + "\n"),
+        );
+    }
+    eprint!("{text}");
+    ExitCode::from(COULD_NOT_RUN)
+}
+
+fn could_not_run(options: &Options, failure: &Failure) -> ExitCode {
+    if options.json {
+        print(&(json::of_failure(options, failure) + "\n"));
+    }
+    eprintln!("quickstart: {failure}");
+    ExitCode::from(COULD_NOT_RUN)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// Builds, runs, judges and shows. Answers whether all checks passed.
+fn perform(options: &Options) -> Result<bool, Failure> {
+    let interrupt =
+        Interrupt::install().map_err(|source| Failure::System { what: "listening for signals", source })?;
+    lab::enter()?;
+    let paint = Paint::for_stdout();
+    let cluster = Cluster::build(options)?;
+    if !options.json {
+        print(&report::opening(&cluster.network, options, paint));
+    }
+    let captures = cluster.record(options.pcap.as_deref())?;
+    let director = RunningDirector::start(&cluster.topology.director, &cluster.network, options);
+    director.wait_ready(&cluster.network, &interrupt)?;
+    let show = |request: &Request| {
+        if !options.json && request.number <= report::MOST_ROWS {
+            print(&report::row(request, &cluster.network, paint));
+        }
+    };
+    let count = options.requests;
+    let requests = requests::fetch(&cluster.topology.client, &cluster.network, count, &interrupt, show)?;
+    // The last acknowledgements are still on their way when the last page is there.
+    captures.settle(cluster.network.virtual_service, Duration::from_secs(2));
+    let evidence = gather(&cluster, &director, captures, options, requests)?;
+    let findings = Findings::of(&evidence);
+    if interrupt.caught() {
+        return Err(Failure::Interrupted);
+    }
+    if options.json {
+        print(&(json::of_run(options, &evidence, &findings) + "\n"));
+    } else {
+        print(&report::rest(&evidence, &findings, paint));
+        print(&report::ending(&findings, paint));
+    }
+    if options.keep {
+        let text = keep::invitation(&cluster.topology, &cluster.network, paint);
+        // Stdout is the object's alone.
+        if options.json {
+            eprint!("{text}");
+        } else {
+            print(&text);
+        }
+        while !interrupt.wait(Duration::from_secs(3600)) {}
+    }
+    Ok(findings.passed())
+}
+
+/// Ends the captures and asks everybody what he knows.
+fn gather(
+    cluster: &Cluster,
+    director: &RunningDirector,
+    captures: cluster::Captures,
+    options: &Options,
+    requests: Vec<Request>,
+) -> Result<Evidence, Failure> {
+    let mut snapshot = director.snapshot()?;
+    let recordings = captures.stop()?;
+    let network = cluster.network.clone();
+    let answers =
+        requests.iter().filter_map(|request| Some((request.outcome.as_ref().ok()?.client, request.number)));
+    let order: HashMap<SocketAddr, u32> = answers.collect();
+    snapshot.connections.sort_by_key(|record| order.get(&record.client).copied().unwrap_or(u32::MAX));
+    let vip = network.virtual_service.ip();
+    let router = cluster.topology.router.as_ref();
+    let held = router.map(|router| router.neighbour(vip)).transpose()?.flatten();
+    Ok(Evidence {
+        network,
+        scheduler: options.scheduler,
+        requests,
+        recordings,
+        decisions: snapshot.decisions,
+        services: snapshot.services,
+        connections: snapshot.connections,
+        table_size: snapshot.table_size,
+        router_believes: held.and_then(|neighbour| neighbour.mac),
+    })
+}
+
+/// Writes to stdout. A reader that has gone (`| head`) is no reason to stop: the exit status still counts.
+fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_keeps_its_words() {
+        let text = |panic: fn()| panic_text(catch_unwind(panic).unwrap_err().as_ref());
+        assert_eq!(text(|| panic!("plain")), "plain");
+        assert_eq!(text(|| panic!("with {}", 1)), "with 1");
+        assert_eq!(text(|| std::panic::panic_any(1)), "without a message");
+    }
+}

@@ -1,0 +1,57 @@
+//! The client: fetches the page again and again, one request after the other, each over a new connection.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lvs_testkit::lab::{Host, Interrupt, http};
+
+use crate::evidence::{Answer, Network, Request};
+use crate::failure::Failure;
+
+/// How long the client waits for a page: two retransmissions of a lost SYN.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// After so many failures in a row nothing is to be expected of the rest.
+const HOPELESS: usize = 2;
+
+/// Fetches the page `count` times from `client`, and shows each outcome to `each` as it comes. What is not tried
+/// any more after failures in a row is in the answer as failed.
+///
+/// # Errors
+/// If a signal comes.
+pub(crate) fn fetch(
+    client: &Host,
+    network: &Network,
+    count: u32,
+    interrupt: &Interrupt,
+    mut each: impl FnMut(&Request),
+) -> Result<Vec<Request>, Failure> {
+    let mut requests: Vec<Request> = Vec::new();
+    for number in 1..=count {
+        if interrupt.caught() {
+            return Err(Failure::Interrupted);
+        }
+        let failed_lately = requests.iter().rev().take_while(|request| request.outcome.is_err()).count();
+        let request = if failed_lately >= HOPELESS {
+            let outcome = Err("not tried, because those before it failed".to_owned());
+            Request { number, took: Duration::ZERO, outcome }
+        } else {
+            let start = Instant::now();
+            let outcome = fetch_one(client, network);
+            Request { number, took: start.elapsed(), outcome }
+        };
+        each(&request);
+        requests.push(request);
+    }
+    Ok(requests)
+}
+
+fn fetch_one(client: &Host, network: &Network) -> Result<Answer, String> {
+    let address: SocketAddr = network.virtual_service;
+    let response = http::get(client, address, "/", PATIENCE).map_err(|error| error.to_string())?;
+    if response.status != 200 {
+        return Err(format!("HTTP status {}", response.status));
+    }
+    let server = network.server_of_page(&response.body);
+    let server = server.ok_or_else(|| format!("a page that no real server has: {:?}", response.body))?;
+    Ok(Answer { client: response.local, server })
+}

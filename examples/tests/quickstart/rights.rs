@@ -1,0 +1,78 @@
+//! Who may run it: an ordinary user, and what it says where nobody may.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::unistd::geteuid;
+
+use crate::program::{CHECKS, Outcome, PROGRAM, REFUSED, object, run_well};
+
+/// Why the program cannot work on this machine, if it cannot.
+pub(crate) fn refusal(command: &mut Command) -> Option<String> {
+    let output = command.args(["--json", "--requests", "1"]).output().ok()?;
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code() == Some(2) && message.contains(REFUSED)).then_some(message)
+}
+
+/// The same for somebody without rights.
+pub(crate) fn user_refusal() -> Option<String> {
+    let (mut command, _directory) = as_ordinary_user().ok()?;
+    refusal(&mut command)
+}
+
+/// The program as somebody without rights starts it, and what must live as long.
+fn as_ordinary_user() -> std::io::Result<(Command, tempfile::TempDir)> {
+    pub(crate) const NOBODY: u32 = 65_534;
+    let mut command = Command::new(PROGRAM);
+    let directory = tempfile::tempdir()?;
+    if geteuid().is_root() {
+        // The build directory may be closed to others.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let copy = directory.path().join("quickstart");
+        fs::copy(PROGRAM, &copy)?;
+        command = Command::new(copy);
+        command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    }
+    Ok((command, directory))
+}
+
+pub(crate) fn ordinary_user() -> Outcome {
+    let (mut command, _directory) = as_ordinary_user()?;
+    run_well(command.arg("--json")).map(drop)
+}
+
+/// A command in which neither root's rights nor user namespaces are to be had: root of a user namespace that
+/// forbids further ones, without any capability.
+fn without_rights(arguments: &[&str]) -> Command {
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && \
+                  exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]).args(arguments);
+    command
+}
+
+pub(crate) fn can_refuse() -> bool {
+    let output = without_rights(&["sh", "-c", "unshare --net true || echo refused"]).output();
+    output.is_ok_and(|output| output.stdout == b"refused\n")
+}
+
+pub(crate) fn where_refused() -> Outcome {
+    let output = without_rights(&[PROGRAM, "--json"]).output()?;
+    assert_eq!(output.status.code(), Some(2));
+    let object = object(&output)?;
+    assert_eq!(object["ok"], false);
+    assert_eq!((&object["requests"], &object["failed"]), (&20.into(), &20.into()));
+    for check in CHECKS {
+        assert_eq!(object["checks"][check], false, "{object}");
+    }
+    let error = object["error"].as_str().ok_or("an error")?;
+    assert!(error.contains(REFUSED) && error.contains("user.max_user_namespaces is 0"), "{error}");
+    assert!(error.contains("To allow it: sysctl -w user.max_user_namespaces="), "{error}");
+
+    let plain = without_rights(&[PROGRAM]).output()?;
+    assert_eq!((plain.status.code(), plain.stdout.len()), (Some(2), 0));
+    assert_eq!(String::from_utf8(plain.stderr)?, format!("quickstart: {error}\n"), "one message");
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Which tests there are, and which of them can run here.
+
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::program::{Outcome, PROGRAM};
+use crate::{endings, output, rights};
+
+type Test = (&'static str, fn() -> Outcome);
+
+pub(crate) fn run() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test is a network of up to twenty hosts: one after the other, on machines with few cores.
+    arguments.test_threads.get_or_insert(1);
+    let refusal = rights::refusal(&mut Command::new(PROGRAM));
+    if let Some(refusal) = &refusal {
+        eprintln!("SKIPPED, all tests of quickstart that need namespaces: {refusal}");
+    }
+    let mut trials: Vec<Trial> = Vec::new();
+    for servers in [2, 4, 16] {
+        for scheduler in ["rr", "wrr"] {
+            let test = move || output::balances(servers, scheduler);
+            trials.push(Trial::test(format!("{servers}_servers_by_{scheduler}"), test));
+        }
+    }
+    let tests: [Test; 7] = [
+        ("the_report_is_plain_text_in_100_columns", output::report),
+        ("captures_are_written_for_each_hop", output::captures),
+        ("sigint_in_the_middle_leaves_nothing", endings::sigint_in_the_middle),
+        ("sigkill_leaves_nothing", endings::sigkill),
+        ("keep_stays_until_sigterm_and_says_how_to_enter", endings::keep),
+        ("a_reader_that_goes_away_does_not_matter", endings::broken_pipe),
+        ("a_second_run_beside_the_first_is_no_trouble", endings::two_at_once),
+    ];
+    trials.extend(tests.map(|(name, test)| Trial::test(name, test)));
+    let mut trials: Vec<Trial> =
+        trials.into_iter().map(|trial| trial.with_ignored_flag(refusal.is_some())).collect();
+    let user = rights::user_refusal();
+    if let Some(refusal) = &user {
+        eprintln!("SKIPPED, an_ordinary_user_can_run_it: {refusal}");
+    }
+    let ordinary = Trial::test("an_ordinary_user_can_run_it", rights::ordinary_user);
+    trials.push(ordinary.with_ignored_flag(user.is_some()));
+    trials.push(Trial::test("a_wrong_option_is_an_object_too", output::wrong_option));
+    let possible = rights::can_refuse();
+    if !possible {
+        eprintln!("SKIPPED, where_namespaces_are_refused: unshare or setpriv cannot take the rights away");
+    }
+    let refused = Trial::test("where_namespaces_are_refused", rights::where_refused);
+    trials.push(refused.with_ignored_flag(!possible));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
