@@ -5,23 +5,40 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
-/// The kernel's addresses, each with its interface.
+/// An address that the kernel holds.
+pub(crate) struct Held {
+    pub(crate) interface: String,
+    pub(crate) address: IpAddr,
+    pub(crate) prefix_len: u32,
+}
+
+/// The kernel's addresses.
 pub(crate) struct Host {
-    addresses: Vec<(String, IpAddr)>,
+    addresses: Vec<Held>,
 }
 
 impl Host {
     /// Asks the kernel.
     pub(crate) fn look() -> Result<Self, nix::Error> {
         let addresses = getifaddrs()?
-            .filter_map(|entry| Some((entry.interface_name, ip_address(entry.address?)?)))
+            .filter_map(|entry| {
+                let address = ip_address(entry.address?)?;
+                let prefix_len = entry.netmask.and_then(ip_address).map_or_else(
+                    || if address.is_ipv4() { 32 } else { 128 },
+                    |mask| match mask {
+                        IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+                        IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+                    },
+                );
+                Some(Held { interface: entry.interface_name, address, prefix_len })
+            })
             .collect();
         Ok(Self { addresses })
     }
 
-    /// The interface on which the kernel holds an address.
-    pub(crate) fn holder_of(&self, address: IpAddr) -> Option<&str> {
-        self.addresses.iter().find(|(_, held)| *held == address).map(|(name, _)| name.as_str())
+    /// Where the kernel holds an address, if it does.
+    pub(crate) fn holder_of(&self, address: IpAddr) -> Option<&Held> {
+        self.addresses.iter().find(|held| held.address == address)
     }
 
     /// The link-local address of an interface.
@@ -30,8 +47,8 @@ impl Host {
             IpAddr::V6(address) => address.is_unicast_link_local(),
             IpAddr::V4(_) => false,
         };
-        let mut own = self.addresses.iter().filter(|(name, _)| name == interface);
-        own.find(|(_, address)| is_link_local(address)).map(|(_, address)| *address)
+        let mut own = self.addresses.iter().filter(|held| held.interface == interface);
+        own.find(|held| is_link_local(&held.address)).map(|held| held.address)
     }
 
     /// Which families the kernel forwards, as the names of the switches.

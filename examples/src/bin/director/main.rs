@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lvs_admin::listing::{self, Columns, Order, Style};
+use lvs_core::io::{FrameIo, IoStatistics};
 use lvs_core::{Director, Event};
 use lvs_examples::clock::Clock;
 use lvs_examples::{run, words};
@@ -84,6 +85,7 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
         ready.look(director, event);
     });
     print_listing(&director);
+    log_frames(&io.statistics());
     match result {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -105,6 +107,14 @@ impl Ready {
             tracing::info!("ready");
         }
     }
+}
+
+fn log_frames(frames: &IoStatistics) {
+    let IoStatistics { received, transmitted, receive_lost, transmit_lost } = frames;
+    tracing::info!(
+        "{received} frames received, {transmitted} sent; lost: {receive_lost} before they were read, \
+         {transmit_lost} on the way out"
+    );
 }
 
 fn print_listing(director: &Director) {

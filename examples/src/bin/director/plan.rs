@@ -10,7 +10,7 @@ use lvs_core::{Change, DirectorConfig, InterfaceConfig, PortId, Subnet};
 use lvs_examples::run;
 use lvs_io_afpacket::{interface_mac, interface_mtu};
 
-use crate::host::Host;
+use crate::host::{Held, Host};
 use crate::options::{InterfaceOptions, Options};
 
 /// Everything that a director is started with.
@@ -53,6 +53,7 @@ impl Plan {
         }
         plan.config.knobs = values;
         plan.load_rules(&options.rules)?;
+        plan.check_reach()?;
         for (address, mac) in &options.neighbours {
             plan.changes.push(Change::SetStaticNeighbour { address: *address, mac: Some(*mac) });
             plan.origins.push(format!("--neighbour {address}={mac}"));
@@ -123,16 +124,36 @@ impl Plan {
         Ok(())
     }
 
+    /// Looks for real servers that cannot be reached: every packet for them would be lost.
+    fn check_reach(&self) -> Result<(), Error> {
+        for (change, origin) in self.changes.iter().zip(&self.origins) {
+            let Change::AddDestination(_, server) = change else { continue };
+            let address = server.address;
+            let leads = |interface: &InterfaceConfig| {
+                interface.addresses.iter().any(|subnet| subnet.contains(address))
+                    || interface.gateways.iter().any(|gateway| gateway.is_ipv4() == address.is_ipv4())
+            };
+            if !self.config.interfaces.iter().any(leads) {
+                return Err(format!(
+                    "{origin}: no --interface leads to {address}; expected a real server in the subnet of a \
+                     --dip, or a --gateway of its family"
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+
     /// Looks for what on the host would spoil the balancing.
     fn check_host(&mut self, host: &Host, allow_local_vip: bool) -> Result<(), Error> {
         for change in &self.changes {
             let Change::AddService(service) = change else { continue };
             let ServiceKey::Address { address, .. } = service.key else { continue };
-            let Some(interface) = host.holder_of(address) else { continue };
+            let Some(Held { interface, prefix_len, .. }) = host.holder_of(address) else { continue };
             let trouble = format!(
                 "the VIP {address} is configured on this host's {interface}: the kernel would answer every \
-                 client with RST. Take it off (`ip address del {address} dev {interface}`); this program \
-                 answers for it"
+                 client with RST. Take it off (`ip address del {address}/{prefix_len} dev {interface}`); this \
+                 program answers for it"
             );
             if !allow_local_vip {
                 return Err(format!("{trouble}; --allow-local-vip starts all the same").into());

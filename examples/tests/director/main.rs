@@ -1,0 +1,58 @@
+//! The program `director` against running kernels: each test builds a network of namespaces, starts the program in the
+//! director's host as an operator would, and looks at the service from outside, at the log and at the listing.
+//!
+//! Needs root or unprivileged user namespaces; where there are neither, it says so and ignores every test. It measures
+//! nothing and simulates nothing: time is real, so tests that wait run beside the others.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `program.rs` | the running program: started, read, ended |
+//! | `cluster.rs` | a network with web servers and the rules for them |
+//! | `listing.rs` | the listing at the end, as numbers |
+//! | `balancing.rs` | HTTP: sequences, many at once, two interfaces, the smallest director |
+//! | `protocols.rs` | IPv6 behind a snooping switch, UDP, ping, DIPs that the program owns |
+//! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
+//! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
+//! | `usage.rs` | the command line, its errors, warnings and exit codes |
+
+mod balancing;
+mod cluster;
+mod listing;
+mod neighbours;
+mod program;
+mod protocols;
+mod transfers;
+mod usage;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use lvs_testkit::lab;
+
+type Outcome = Result<(), Failed>;
+
+/// A name and what to run.
+type Test = (&'static str, fn() -> Outcome);
+
+/// Tests that wait most of their time: so many run at once, whatever the number of processors.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    if let Some(refused) = program::become_the_program() {
+        return refused;
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let entered = lab::enter();
+    if let Err(refused) = &entered {
+        eprintln!("SKIPPED, all tests of the director: {refused}");
+    }
+    // The longest first.
+    let tests =
+        [neighbours::TESTS, transfers::TESTS, protocols::TESTS, balancing::TESTS, usage::TESTS].concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| Trial::test(name, test).with_ignored_flag(entered.is_err()))
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
