@@ -1,5 +1,7 @@
 //! Knobs by name, as operators write them: `NAME=VALUE` with the kernel's names of `net.ipv4.vs`.
 
+use std::fmt;
+
 use lvs_core::config::{Knobs, OnMiss};
 
 /// A knob that can be set, with what it takes.
@@ -11,38 +13,48 @@ pub struct KnobHelp {
     pub takes: &'static str,
 }
 
+const SWITCH: &str = "0 or 1";
+/// In the kernel 1 and 2 switch a defence on while memory is short. A director has taken its memory at the start and
+/// looks at no other, so it cannot do what they say.
+const DEFENCE: &str =
+    "0 (off) or 3 (on); 1 and 2 go by the kernel's free memory, of which a director knows nothing";
+const SECONDS: &str = "seconds from 0 to 4294967295";
+const WITHOUT_EFFECT: &str = "a number from 0 to 4294967295, which has no effect";
+
 /// Every knob that can be set. The last ones are the director's own; the kernel has none like them.
 pub const KNOBS: &[KnobHelp] = &[
     KnobHelp { name: "conn_reuse_mode", takes: "a number from 0 to 3" },
-    KnobHelp { name: "expire_nodest_conn", takes: "0 or 1" },
-    KnobHelp { name: "sloppy_tcp", takes: "0 or 1" },
+    KnobHelp { name: "expire_nodest_conn", takes: SWITCH },
+    KnobHelp { name: "expire_quiescent_template", takes: SWITCH },
+    KnobHelp { name: "sloppy_tcp", takes: SWITCH },
+    KnobHelp { name: "sloppy_sctp", takes: SWITCH },
+    KnobHelp { name: "schedule_icmp", takes: SWITCH },
+    KnobHelp { name: "secure_tcp", takes: DEFENCE },
+    KnobHelp { name: "drop_entry", takes: DEFENCE },
+    KnobHelp { name: "drop_packet", takes: DEFENCE },
+    KnobHelp { name: "lblc_expiration", takes: SECONDS },
+    KnobHelp { name: "lblcr_expiration", takes: SECONDS },
+    KnobHelp { name: "amemthresh", takes: WITHOUT_EFFECT },
+    KnobHelp { name: "am_droprate", takes: WITHOUT_EFFECT },
     KnobHelp { name: "on_miss", takes: "refuse or hash" },
-    KnobHelp { name: "decrement_ttl", takes: "0 or 1" },
+    KnobHelp { name: "decrement_ttl", takes: SWITCH },
+    KnobHelp { name: "seeded_start", takes: SWITCH },
+    KnobHelp { name: "maglev_entries", takes: "a number from 251 to 131071" },
     KnobHelp { name: "answers_per_second", takes: "a number from 0 to 1000000" },
 ];
 
 /// Names of `net.ipv4.vs` that this director does not have (yet).
 const OF_THE_KERNEL: &[&str] = &[
-    "am_droprate",
-    "amemthresh",
     "backup_only",
     "cache_bypass",
     "conntrack",
     "debug_level",
-    "drop_entry",
-    "drop_packet",
     "est_cpulist",
     "est_nice",
-    "expire_quiescent_template",
     "ignore_tunneled",
-    "lblc_expiration",
-    "lblcr_expiration",
     "nat_icmp_send",
     "pmtu_disc",
     "run_estimation",
-    "schedule_icmp",
-    "secure_tcp",
-    "sloppy_sctp",
     "snat_reroute",
     "sync_persist_mode",
     "sync_ports",
@@ -53,6 +65,28 @@ const OF_THE_KERNEL: &[&str] = &[
     "sync_threshold",
     "sync_version",
 ];
+
+/// What whoever set a knob should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// The knob is taken so that files written for a kernel director can be used; it changes nothing.
+    NoEffect {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEffect { name } => write!(
+                f,
+                "{name} has no effect: a director takes its memory at the start, and drop_packet=3 drops every tenth"
+            ),
+        }
+    }
+}
 
 /// Why a knob cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,9 +126,11 @@ fn names() -> String {
 
 /// Sets a knob from text like `conn_reuse_mode=2`. A leading `net.ipv4.vs.` is allowed.
 ///
+/// `amemthresh` and `am_droprate` are read and then left alone; the note says so.
+///
 /// # Errors
 /// If there is no such knob or it does not take that value; `knobs` is then as before.
-pub fn set(knobs: &mut Knobs, assignment: &str) -> Result<(), KnobError> {
+pub fn set(knobs: &mut Knobs, assignment: &str) -> Result<Option<Note>, KnobError> {
     let (name, value) =
         assignment.split_once('=').ok_or_else(|| KnobError::NoValue(assignment.to_owned()))?;
     let (name, value) = (name.trim(), value.trim());
@@ -105,27 +141,44 @@ pub fn set(knobs: &mut Knobs, assignment: &str) -> Result<(), KnobError> {
         return Err(if known { KnobError::NotYet { name } } else { KnobError::Unknown { name } });
     };
     let bad = || KnobError::BadValue { name: help.name, value: value.to_owned(), takes: help.takes };
-    let switch = || match value {
-        "0" => Ok(false),
-        "1" => Ok(true),
+    let either = |off: &str, on: &str| match value {
+        _ if value == off => Ok(false),
+        _ if value == on => Ok(true),
         _ => Err(bad()),
     };
-    let number = |most: u32| value.parse().ok().filter(|n| *n <= most).ok_or_else(bad);
+    let switch = || either("0", "1");
+    let defence = || either("0", "3");
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |most: u32| value.parse().ok().filter(|n| digits && *n <= most).ok_or_else(bad);
     match name {
         "conn_reuse_mode" => knobs.conn_reuse_mode = number(3)? as u8,
         "expire_nodest_conn" => knobs.expire_nodest_conn = switch()?,
+        "expire_quiescent_template" => knobs.expire_quiescent_template = switch()?,
         "sloppy_tcp" => knobs.sloppy_tcp = switch()?,
-        "decrement_ttl" => knobs.decrement_ttl = switch()?,
-        "answers_per_second" => knobs.answers_per_second = number(1_000_000)?,
-        _ => {
-            knobs.on_miss = match value {
-                "refuse" => OnMiss::Refuse,
-                "hash" => OnMiss::Hash,
-                _ => return Err(bad()),
-            }
+        "sloppy_sctp" => knobs.sloppy_sctp = switch()?,
+        "schedule_icmp" => knobs.schedule_icmp = switch()?,
+        "secure_tcp" => knobs.secure_tcp = defence()?,
+        "drop_entry" => knobs.drop_entry = defence()?,
+        "drop_packet" => knobs.drop_packet = defence()?,
+        "lblc_expiration" => knobs.lblc_expiration = number(u32::MAX)?,
+        "lblcr_expiration" => knobs.lblcr_expiration = number(u32::MAX)?,
+        "amemthresh" | "am_droprate" => {
+            number(u32::MAX)?;
+            return Ok(Some(Note::NoEffect { name: help.name }));
         }
+        "decrement_ttl" => knobs.decrement_ttl = switch()?,
+        "seeded_start" => knobs.seeded_start = switch()?,
+        "maglev_entries" => {
+            let entries = number(131_071)?;
+            if entries < 251 {
+                return Err(bad());
+            }
+            knobs.maglev_entries = entries;
+        }
+        "answers_per_second" => knobs.answers_per_second = number(1_000_000)?,
+        _ => knobs.on_miss = if either("refuse", "hash")? { OnMiss::Hash } else { OnMiss::Refuse },
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -134,30 +187,79 @@ mod tests {
 
     #[test]
     fn every_knob_can_be_set_and_says_what_it_takes() {
-        let good = ["2", "1", "1", "hash", "1", "17"];
+        let good = [
+            "2",
+            "1",
+            "1",
+            "1",
+            "1",
+            "1",
+            "3",
+            "3",
+            "3",
+            "4294967295",
+            "0",
+            "1024",
+            "10",
+            "hash",
+            "1",
+            "1",
+            "65537",
+            "17",
+        ];
+        assert_eq!(KNOBS.len(), good.len());
         let mut knobs = Knobs::default();
         for (help, value) in KNOBS.iter().zip(good) {
             let before = knobs;
-            set(&mut knobs, &format!("net.ipv4.vs.{}={value}", help.name)).unwrap();
-            assert_ne!(knobs, before, "{}", help.name);
-            let error = set(&mut knobs, &format!("{}=x", help.name)).unwrap_err();
-            assert!(error.to_string().contains(help.takes), "{error}");
+            let note = set(&mut knobs, &format!("net.ipv4.vs.{}={value}", help.name)).unwrap();
+            // Either it changes something or it says that it does not.
+            assert_eq!(note.is_some(), knobs == before, "{}", help.name);
+            assert!(note.is_none_or(|note| note.to_string().starts_with(help.name)));
+            let after = knobs;
+            for bad in ["x", "", "-1", "+1", "4294967296"] {
+                let error = set(&mut knobs, &format!("{}={bad}", help.name)).unwrap_err();
+                assert!(error.to_string().contains(help.takes), "{error}");
+            }
+            assert_eq!(knobs, after);
         }
         let all = Knobs {
             conn_reuse_mode: 2,
             expire_nodest_conn: true,
             sloppy_tcp: true,
+            sloppy_sctp: true,
+            expire_quiescent_template: true,
+            schedule_icmp: true,
+            secure_tcp: true,
+            drop_entry: true,
+            drop_packet: true,
+            lblc_expiration: u32::MAX,
+            lblcr_expiration: 0,
             on_miss: OnMiss::Hash,
             decrement_ttl: true,
+            seeded_start: true,
+            maglev_entries: 65_537,
             answers_per_second: 17,
         };
         assert_eq!(knobs, all);
     }
 
     #[test]
+    fn a_defence_is_on_or_off() {
+        let mut knobs = Knobs::default();
+        for name in ["secure_tcp", "drop_entry", "drop_packet"] {
+            for automatic in [1, 2] {
+                let error = set(&mut knobs, &format!("{name}={automatic}")).unwrap_err();
+                assert!(error.to_string().contains("the kernel's free memory"), "{error}");
+            }
+            assert_eq!(set(&mut knobs, &format!("{name}=0")), Ok(None));
+        }
+        assert_eq!(knobs, Knobs::default());
+    }
+
+    #[test]
     fn tells_unknown_from_not_yet() {
         let mut knobs = Knobs::default();
-        assert!(matches!(set(&mut knobs, "secure_tcp=1"), Err(KnobError::NotYet { .. })));
+        assert!(matches!(set(&mut knobs, "sync_ports=1"), Err(KnobError::NotYet { .. })));
         assert!(matches!(set(&mut knobs, "secure=1"), Err(KnobError::Unknown { .. })));
         assert!(matches!(set(&mut knobs, "sloppy_tcp"), Err(KnobError::NoValue(_))));
         assert!(set(&mut knobs, "conn_reuse_mode=4").is_err());

@@ -2,14 +2,15 @@
 //!
 //! - [`rules`] reads the files that `ipvsadm -R` reads, into [`Change`](lvs_core::config::Change)s;
 //! - [`model`] follows a sequence of changes without a director;
-//! - [`save`](save()) writes a configuration as rules, as `ipvsadm -S -n`;
-//! - [`listing`] prints services and connections as `ipvsadm -L -n`.
+//! - [`save`](mod@save) writes a configuration as rules, completely or as `ipvsadm -S -n`;
+//! - [`listing`] prints services and connections as `ipvsadm -L -n`, [`proc`] as the kernel in `/proc/net`;
+//! - [`knobs`] sets knobs by the kernel's names.
 //!
 //! It does no I/O and opens no files: bytes and plain values in, text out. Host and port names are not
 //! looked up.
 //!
 //! ```
-//! use lvs_admin::{listing, model::Model, rules, save::Order};
+//! use lvs_admin::{listing, model::Model, rules, save};
 //!
 //! let file = b"\
 //! ## the shop
@@ -24,13 +25,13 @@
 //!     eprintln!("{}", warning.display("rules.ipvs")); // port 8080 becomes 80
 //! }
 //!
-//! let services: Vec<_> = model.services().collect();
 //! let mut saved = String::new();
-//! lvs_admin::save(&mut saved, &services, Order::Sorted)?;
+//! save::model(&mut saved, &model)?;
 //! assert_eq!(saved, "\
+//! --set 900 120 300
 //! -A -t 192.168.0.250:80 -s wrr
-//! -a -t 192.168.0.250:80 -r 192.168.0.111:80 -g -w 2
 //! -a -t 192.168.0.250:80 -r 192.168.0.188:80 -g -w 1
+//! -a -t 192.168.0.250:80 -r 192.168.0.111:80 -g -w 2
 //! ");
 //!
 //! let wrong = rules::load(b"-A -t 192.168.0.250:80 -s rr\n-a -t 192.168.0.250:81 -r 192.168.0.188").unwrap_err();
@@ -47,9 +48,11 @@
 //! ```
 
 mod collation;
+mod flags;
 pub mod knobs;
 pub mod listing;
 pub mod model;
+pub mod proc;
 pub mod rules;
 pub mod save;
 

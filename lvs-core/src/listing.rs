@@ -70,6 +70,12 @@ pub struct DestinationListing {
     pub active: u32,
     /// All other connections that are remembered.
     pub inactive: u32,
+    /// Persistence templates.
+    pub persistent: u32,
+    /// Whether it is overloaded: it reached its upper threshold and has not fallen below the lower one since.
+    pub overloaded: bool,
+    /// The weight that counts now: the configured one, or less while the server starts slowly.
+    pub effective_weight: u32,
     /// Totals of the server.
     pub statistics: Statistics,
     /// Its rates.

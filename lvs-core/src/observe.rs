@@ -89,6 +89,13 @@ pub enum Observation<'a> {
         /// The place it picked, or `None` if there is nobody to be had.
         picked: Option<usize>,
     },
+    /// The client has been here before, and its service is persistent: it goes to the same server.
+    Persisted {
+        /// The service.
+        key: ServiceKey,
+        /// The server.
+        destination: SocketAddr,
+    },
     /// The server was picked by the hash of the client, without a connection.
     Hashed {
         /// The servers in list order.
@@ -151,6 +158,10 @@ pub enum Answer {
     Reset,
     /// ICMP port unreachable.
     PortUnreachable,
+    /// ICMP protocol unreachable, or ICMPv6 parameter problem: unrecognized next header.
+    ProtocolUnreachable,
+    /// ICMP host unreachable.
+    HostUnreachable,
     /// ICMP fragmentation needed, or ICMPv6 packet too big, with the largest size that fits.
     TooBig {
         /// Bytes.

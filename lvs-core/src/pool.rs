@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use crate::config::InterfaceId;
-use crate::io::Meta;
+use crate::io::{Meta, PortId};
 use crate::time::Instant;
 
 /// Bytes in a buffer.
@@ -21,6 +21,10 @@ pub(crate) enum Origin {
     Forwarded,
     /// The director made it, without tags.
     MadeHere,
+    /// Part of a packet that was cut; it has the tags of its way out already.
+    Cut,
+    /// A piece of a packet as it came in by this port.
+    Piece(PortId),
 }
 
 /// What is noted of a frame that enters the pool.

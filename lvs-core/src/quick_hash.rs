@@ -8,10 +8,15 @@ pub(crate) type QuickMap<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<Qui
 /// A set with this hash.
 pub(crate) type QuickSet<K> = hashbrown::HashSet<K, BuildHasherDefault<QuickHasher>>;
 
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct QuickHasher(u64);
 
 impl QuickHasher {
+    /// With a secret, for keys that outsiders may choose among.
+    pub(crate) const fn keyed(secret: u64) -> Self {
+        Self(secret)
+    }
+
     fn mix(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
         self.0 = product as u64 ^ (product >> 64) as u64;

@@ -26,6 +26,8 @@ pub struct DirectorStatistics {
     pub connections_made: u64,
     /// Connections that could not be made because the table was full.
     pub table_full: u64,
+    /// Clients served without persistence because there were as many templates as there may be.
+    pub templates_full: u64,
     /// ARP and NDP answers that were not sent because too many were asked for at once.
     pub neighbour_answers_lost: u64,
     dropped: [u64; DropReason::COUNT],
@@ -44,6 +46,7 @@ impl DirectorStatistics {
             answers_suppressed: 0,
             connections_made: 0,
             table_full: 0,
+            templates_full: 0,
             neighbour_answers_lost: 0,
             dropped: [0; DropReason::COUNT],
         }

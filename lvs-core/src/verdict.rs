@@ -63,6 +63,14 @@ drop_reasons! {
     NoDestination = "no_destination",
     /// The connection's real server has been removed.
     DestinationGone = "destination_gone",
+    /// The connection's real server was drained, and its deadline has passed.
+    Drained = "drained",
+    /// One of those that `drop_packet` refuses.
+    Shed = "shed",
+    /// An SCTP packet that belongs to no association and does not open one.
+    NotInit = "not_init",
+    /// A transport protocol that is not balanced, to an address of the director's.
+    NoProtocol = "no_protocol",
     /// No interface leads to the real server.
     NoRoute = "no_route",
     /// The real server's Ethernet address did not become known in time.

@@ -6,7 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use lvs_core::config::{DestinationConfig, SchedulerKind, ServiceConfig, ServiceKey};
+use lvs_core::config::{
+    ClientMask, DestinationConfig, Knobs, MarkRule, PortRange, PortRanges, Protocol, SchedulerKind,
+    ServiceConfig, ServiceKey,
+};
 use lvs_core::director::TRANSMIT_BUFFER;
 use lvs_core::io::{Frame, MAX_BATCH};
 use lvs_core::{Change, Director, DirectorConfig, DropReason, Instant, InterfaceConfig, PortId, Verdict};
@@ -297,4 +300,182 @@ fn neighbours_that_come_and_go() {
     assert_eq!(allocations(silence), 0);
     let announced = frames::arp_announcement(station(0x101), v4("192.168.0.1")).build();
     assert_eq!(cost(&mut director, now, &[announced]), 0);
+}
+
+/// One service of this kind for TCP and one for UDP over both families, with all that makes decisions dear.
+fn decisive(scheduler: SchedulerKind, persistent: bool) -> Director {
+    let mut director = director(8192);
+    let mut changes = vec![Change::Clear];
+    for (vip, rips) in [(VIP, ["192.168.0.1", "192.168.0.2"]), (VIP6, ["fd00::1", "fd00::2"])] {
+        let vip = socket(vip);
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            let key = ServiceKey::Address { protocol, address: vip.ip(), port: vip.port() };
+            let mut service = ServiceConfig::new(key, scheduler);
+            if persistent {
+                let mask = if vip.is_ipv4() { ClientMask::V4(0xffff_ff00) } else { ClientMask::V6(64) };
+                service = service.persistent(Duration::from_secs(100), mask);
+            }
+            service.slow_start = Some(Duration::from_secs(60));
+            changes.push(Change::AddService(service));
+            let server = |rip| DestinationConfig::new(addr(rip), vip.port()).weight(40).thresholds(200, 100);
+            changes.extend(rips.map(|rip| Change::AddDestination(key, server(rip))));
+        }
+    }
+    director.apply(Instant::ZERO, &changes).unwrap();
+    answer(&mut director, Instant::ZERO);
+    director
+}
+
+fn sctp(chunk: u8, clients: u16) -> Vec<Vec<u8>> {
+    let packet = |vip: &'static str| {
+        move |n: u16| {
+            let (client, vip) = (client(vip, n), socket(vip));
+            let mut bytes = [client.port().to_be_bytes(), vip.port().to_be_bytes()].concat();
+            bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, chunk, 0, 0, 4]);
+            to_director(frames::ip(client.ip(), vip.ip(), Protocol::Sctp.number(), &bytes))
+        }
+    };
+    (0..clients).map(packet(VIP)).chain((0..clients).map(packet(VIP6))).collect()
+}
+
+#[test]
+fn all_schedulers_with_and_without_persistence() {
+    for scheduler in SchedulerKind::ALL {
+        for persistent in [false, true] {
+            let mut director = decisive(*scheduler, persistent);
+            let mut now = Instant::from_secs(1);
+            for (what, frames) in [
+                ("new connections", segments(TcpFlags::SYN, 100)),
+                ("established frames", segments(TcpFlags::ACK, 100)),
+                ("datagrams", datagrams(100)),
+                ("associations", sctp(1, 100)),
+                ("cookies", sctp(10, 100)),
+                ("the end", segments(TcpFlags::FIN | TcpFlags::ACK, 100)),
+            ] {
+                assert_eq!(cost(&mut director, now, &frames), 0, "{scheduler}: {what}");
+                now = now + Duration::from_secs(10);
+            }
+            assert!(director.connection_usage().connections > 0);
+            let work = || {
+                for _ in 0..1200 {
+                    now = now + Duration::from_secs(1);
+                    serve(&mut director, now);
+                }
+            };
+            assert_eq!(allocations(work), 0, "{scheduler}: slow start, templates, expiry");
+            assert_eq!(director.all_connections(now), []);
+        }
+    }
+}
+
+#[test]
+fn marks_and_the_rest_of_the_ports() {
+    let mut director = director(8192);
+    let rule = MarkRule {
+        mark: 7,
+        protocol: Protocol::Tcp,
+        destination: "192.168.0.250/32".parse().unwrap(),
+        ports: PortRanges::new(&[
+            PortRange { first: 21, last: 21 },
+            PortRange { first: 10_000, last: 20_000 },
+        ])
+        .unwrap(),
+    };
+    let (mark, rest) = (ServiceKey::mark(7), ServiceKey::udp(addr("192.168.0.250"), 0));
+    let mut changes = vec![Change::AddMarkRule(rule)];
+    for key in [mark, rest] {
+        let service = ServiceConfig::new(key, SchedulerKind::RoundRobin);
+        let service = ServiceConfig { one_packet: key == rest, ..service };
+        let whole = ClientMask::whole(false);
+        changes.push(Change::AddService(service.persistent(Duration::from_secs(100), whole)));
+        changes.push(Change::AddDestination(key, DestinationConfig::new(addr("192.168.0.1"), 0)));
+    }
+    director.apply(Instant::ZERO, &changes).unwrap();
+    serve(&mut director, Instant::ZERO);
+    let vip = |port| socket(&format!("192.168.0.250:{port}"));
+    let frames: Vec<Vec<u8>> = (0..200u16)
+        .flat_map(|n| {
+            let data = tcp(client(VIP, n), vip(10_000 + n)).flags(TcpFlags::SYN);
+            [to_director(data), to_director(udp(client(VIP, n), vip(n + 1)).payload(b"x"))]
+        })
+        .collect();
+    assert_eq!(cost(&mut director, Instant::from_secs(1), &frames), 0);
+    let listing = director.service(rest).unwrap();
+    assert_eq!((listing.statistics.connections, listing.destinations[0].inactive), (400 - 2, 0));
+    assert_eq!(director.service(mark).unwrap().statistics.connections, 200);
+}
+
+#[test]
+fn pieces_of_packets() {
+    let mut director = director(1024);
+    let mut now = Instant::from_secs(1);
+    let pieces = |vip: &str, id: u32| {
+        let packet = udp(client(vip, 1), socket(vip)).payload(&[7; 5000]).id(id).dont_fragment(false);
+        packet.macs(station(15), mac(OWN)).fragments(1500)
+    };
+    let mut frames = Vec::new();
+    for vip in [VIP, VIP6] {
+        frames.extend(pieces(vip, 1));
+        frames.extend(pieces(vip, 2).into_iter().rev());
+        // The first one never comes.
+        frames.extend(pieces(vip, 3).split_off(1));
+    }
+    // One that is cut on its way out.
+    frames.push(to_director(udp(client(VIP, 2), socket(VIP)).payload(&[7; 4000]).dont_fragment(false)));
+    assert_eq!(cost(&mut director, now, &frames), 0);
+    let before = director.statistics();
+    assert!(before.held > 10 && before.released == 8, "{before:?}");
+    let given_up = allocations(|| {
+        for _ in 0..3 {
+            now = now + Duration::from_secs(1);
+            serve(&mut director, now);
+        }
+    });
+    let after = director.statistics();
+    assert_eq!((given_up, after.held), (0, after.released + after.given_up));
+    assert!(after.given_up > 0);
+}
+
+/// Drained servers, removed ones whose connections are looked for, half-open connections under attack, errors that open
+/// connections.
+#[test]
+fn what_goes_through_the_whole_table() {
+    let mut director = director(8192);
+    let mut now = Instant::from_secs(1);
+    let knobs =
+        Knobs { drop_entry: true, expire_nodest_conn: true, schedule_icmp: true, ..*director.knobs() };
+    director.apply(now, &[Change::SetKnobs(knobs)]).unwrap();
+    assert_eq!(cost(&mut director, now, &segments(TcpFlags::SYN, 500)), 0);
+    let error = |n: u16| {
+        let about = tcp(socket(VIP), client(VIP, n)).payload(&[0; 600]).build();
+        to_director(frames::icmp_error(
+            addr("192.168.0.15"),
+            socket(VIP).ip(),
+            IcmpError::TooBig { mtu: 1400 },
+            &about,
+        ))
+    };
+    let errors: Vec<Vec<u8>> = (0..600).map(error).collect();
+    assert_eq!(cost(&mut director, now, &errors), 0, "errors about known and unknown flows");
+    assert_eq!(director.connection_usage().connections, 1100);
+    let (service, port) = (ServiceKey::tcp(socket(VIP).ip(), 80), 80);
+    let drain = Change::DrainDestination {
+        service,
+        address: addr("192.168.0.1"),
+        port,
+        deadline: Duration::from_secs(2),
+    };
+    let gone = Change::RemoveDestination { service, address: addr("192.168.0.2"), port };
+    director.apply(now, &[drain, gone]).unwrap();
+    let work = || {
+        for _ in 0..40 {
+            now = now + Duration::from_millis(100);
+            serve(&mut director, now);
+        }
+    };
+    assert_eq!(allocations(work), 0);
+    assert_eq!(cost(&mut director, now, &segments(TcpFlags::ACK, 500)), 0, "resets");
+    assert!(director.statistics().dropped(DropReason::Drained) > 0);
+    let listing = director.service(service).unwrap();
+    assert!(listing.destinations.iter().all(|server| server.active == 0), "{listing:?}");
 }

@@ -20,7 +20,7 @@ use lvs_core::config::{Protocol, ServiceKey};
 use lvs_core::connection::ConnectionRecord;
 use lvs_core::director::TRANSMIT_BUFFER;
 use lvs_core::io::{Frame, Meta, VlanTag};
-use lvs_core::listing::ServiceListing;
+use lvs_core::listing::{DestinationListing, ServiceListing};
 use lvs_core::{Change, Director, DirectorConfig, Instant, InterfaceConfig, PortId, Verdict};
 
 pub use input::meta_from;
@@ -110,6 +110,8 @@ struct History {
     announced: Vec<IpAddr>,
     /// Whether real servers answer when they are asked for their Ethernet address.
     alive: bool,
+    /// Whether a server was removed: its connections may still be there.
+    removed: bool,
 }
 
 fn config(first: u8) -> DirectorConfig {
@@ -131,7 +133,8 @@ fn config(first: u8) -> DirectorConfig {
     }
     interfaces[1].mtu = 1280;
     let mut config = DirectorConfig::new(interfaces, [first | 1; 32]);
-    config.max_connections = 64;
+    (config.max_connections, config.max_templates) = (64, 64);
+    (config.max_fragmented, config.max_mark_rules) = (16, 4);
     config.max_services = 4;
     config.max_destinations = 6;
     config.pool_buffers = 8;
@@ -144,8 +147,15 @@ impl History {
         let director = || Director::new(config(first), Instant::ZERO).expect("a valid configuration");
         let (batched, single) = (director(), director());
         let announced = ["192.168.0.249", "192.168.0.250", "192.168.0.251"].map(addr).to_vec();
-        let mut history =
-            Self { batched, single, now: Instant::ZERO, given: 0, announced, alive: first & 4 == 0 };
+        let mut history = Self {
+            batched,
+            single,
+            now: Instant::ZERO,
+            given: 0,
+            announced,
+            alive: first & 4 == 0,
+            removed: false,
+        };
         if first & 8 == 0 {
             let changes = usual_services();
             history.both(|director| director.apply(Instant::ZERO, &changes)).expect("changes that fit");
@@ -167,7 +177,12 @@ impl History {
         let now = self.now;
         if self.both(|director| director.apply(now, &changes)).is_err() {
             assert_eq!(snapshot(&self.batched, self.now), before, "a refused list changed something");
+            return;
         }
+        let removes = |change: &Change| {
+            matches!(change, Change::RemoveService(_) | Change::RemoveDestination { .. } | Change::Clear)
+        };
+        self.removed |= changes.iter().any(removes);
     }
 
     fn frames(&mut self, source: &mut Source<'_>) {
@@ -333,28 +348,43 @@ impl History {
         }
         let records = self.both(|director| director.all_connections(now));
         let usage = self.both(|director| director.connection_usage());
-        let lines: u32 = records.iter().map(|record| if record.client.is_ipv4() { 1 } else { 2 }).sum();
-        assert_eq!((usage.connections, usage.used), (records.len() as u32, lines));
+        let connections = || records.iter().filter(|record| !record.template);
+        let lines: u32 = connections().map(|record| if record.client.is_ipv4() { 1 } else { 2 }).sum();
+        assert_eq!((usage.connections as usize, usage.used), (connections().count(), lines));
         assert!(usage.used <= usage.capacity);
         assert_eq!(snapshot(&self.batched, now), snapshot(&self.single, now));
-        let mut counts: BTreeMap<_, (u32, u32)> = BTreeMap::new();
-        let mut flows = Vec::new();
         for record in &records {
             assert!(record.expires_in <= record.timeout, "{record:?}");
-            let key = key(record.protocol, record.virtual_address);
-            let (active, inactive) = counts.entry((key, record.destination)).or_default();
-            *if record.state.is_active() { active } else { inactive } += 1;
-            flows.push((record.protocol, record.client, record.virtual_address));
         }
+        let mut flows: Vec<_> =
+            connections().map(|one| (one.protocol, one.client, one.virtual_address)).collect();
         flows.sort_unstable();
         assert!(flows.is_sorted_by(|a, b| a < b), "a flow has two connections");
-        for service in self.batched.services() {
-            for server in &service.destinations {
-                let place = (service.config.key, SocketAddr::new(server.config.address, server.config.port));
-                let counted = counts.remove(&place).unwrap_or_default();
-                assert_eq!((server.active, server.inactive), counted, "{place:?}");
+        self.check_counts(&records);
+    }
+
+    /// What servers count is what there is. A record does not say which service it belongs to: a server's services are
+    /// taken together, and while connections of removed servers may be left there may be more of them.
+    fn check_counts(&self, records: &[ConnectionRecord]) {
+        let mut counted: BTreeMap<IpAddr, [u32; 3]> = BTreeMap::new();
+        for server in self.batched.services().iter().flat_map(|service| &service.destinations) {
+            let counts = counted.entry(server.config.address).or_default();
+            for (count, more) in counts.iter_mut().zip([server.active, server.inactive, server.persistent]) {
+                *count += more;
             }
         }
+        let mut there: BTreeMap<IpAddr, [u32; 3]> = BTreeMap::new();
+        for record in records {
+            let kind = if record.template { 2 } else { usize::from(!record.state.is_active()) };
+            there.entry(record.destination.ip()).or_default()[kind] += 1;
+        }
+        for (rip, counts) in &counted {
+            let there = there.remove(rip).unwrap_or_default();
+            let right =
+                if self.removed { counts.iter().zip(&there).all(|(a, b)| a <= b) } else { *counts == there };
+            assert!(right, "{rip} counts {counts:?}, there are {there:?}");
+        }
+        assert!(self.removed || there.is_empty(), "connections without a server: {there:?}");
     }
 
     /// In the end all connections expire, and every frame that was put aside has left or was given up.
@@ -364,11 +394,12 @@ impl History {
             self.serve_timers();
         }
         self.check();
-        assert_eq!(self.batched.connection_usage().connections, 0);
+        assert_eq!(self.batched.all_connections(self.now), []);
         let statistics = self.batched.statistics();
         assert_eq!(statistics.held, statistics.released + statistics.given_up);
         for service in self.batched.services() {
-            assert!(service.destinations.iter().all(|server| server.active + server.inactive == 0));
+            let is_idle = |one: &DestinationListing| one.active + one.inactive + one.persistent == 0;
+            assert!(service.destinations.iter().all(is_idle));
         }
     }
 }

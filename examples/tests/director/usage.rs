@@ -38,9 +38,9 @@ fn wrong_rules() -> Outcome {
         ),
         (
             "-A -t 192.168.0.250:80 -s fastest\n",
-            &["rules.ipvs:1: there is no scheduler `fastest`; expected "],
+            &["rules.ipvs:1: Scheduler or persistence engine not found: `fastest`; expected -s rr"],
         ),
-        ("-A -t 192.168.0.250:80 -s rr -p 300\n", &["rules.ipvs:1: ", "is not supported yet; expected "]),
+        ("-A -t 192.168.0.250:80 -s rr --pe sip\n", &["rules.ipvs:1: ", "is not supported yet; expected "]),
         (
             "-A -t 192.168.0.250:80 -s rr\n\n-a -t 192.168.0.250:81 -r 192.168.0.188 -g\n",
             &["rules.ipvs:3: ", "192.168.0.250:81"],
@@ -107,8 +107,8 @@ fn out_of_place() -> Outcome {
             &["--sysctl there is no knob \"nonsense\"; there are: conn_reuse_mode"],
         ),
         (
-            "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --sysctl drop_entry=1",
-            &["--sysctl drop_entry is not supported yet; supported are: conn_reuse_mode"],
+            "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --sysctl conntrack=1",
+            &["--sysctl conntrack is not supported yet; supported are: conn_reuse_mode"],
         ),
         (
             "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --sysctl conn_reuse_mode=7",

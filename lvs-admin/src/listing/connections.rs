@@ -29,7 +29,10 @@ pub fn connection_header(out: &mut impl Write) -> fmt::Result {
     )
 }
 
-/// The line of one connection. It expires in `MM:SS`, rounded down; minutes go beyond 59.
+/// The line of one connection or template. It expires in `MM:SS`, rounded down; minutes go beyond 59.
+///
+/// A template has the client's port 0 and the state NONE or ASSURED; that of a marked service has the protocol IP
+/// and the mark as its virtual address.
 ///
 /// # Errors
 /// Those of `out`.
@@ -38,7 +41,7 @@ pub fn connection(out: &mut impl Write, record: &ConnectionRecord) -> fmt::Resul
     writeln!(
         out,
         "{:<3} {:02}:{:02}  {:<11} {:<18} {:<18} {}",
-        record.protocol,
+        protocol_name(record),
         seconds / 60,
         seconds % 60,
         record.state,
@@ -46,6 +49,14 @@ pub fn connection(out: &mut impl Write, record: &ConnectionRecord) -> fmt::Resul
         record.virtual_address,
         record.destination,
     )
+}
+
+/// The protocol; `IP` where it is any.
+pub(crate) const fn protocol_name(record: &ConnectionRecord) -> &'static str {
+    match record.protocol {
+        Some(protocol) => protocol.name(),
+        None => "IP",
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +69,8 @@ mod tests {
     #[test]
     fn minutes_go_beyond_an_hour() {
         let record = ConnectionRecord {
-            protocol: Protocol::Tcp,
+            protocol: Some(Protocol::Tcp),
+            template: false,
             client: "203.0.113.7:40112".parse().unwrap(),
             virtual_address: "192.0.2.10:80".parse().unwrap(),
             destination: "198.51.100.11:80".parse().unwrap(),

@@ -8,6 +8,7 @@ mod connections;
 mod number;
 mod services;
 
+pub(crate) use connections::protocol_name;
 pub use connections::{connection, connection_header, connections};
 pub use services::{Columns, Order, Style, service, services};
 

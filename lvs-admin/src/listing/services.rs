@@ -1,13 +1,13 @@
-//! Virtual services and their real servers: `ipvsadm -Ln`, `--stats`, `--rate`.
+//! Virtual services and their real servers: `ipvsadm -Ln`, `--stats`, `--rate`, `--thresholds`, `--persistent-conn`.
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use lvs_core::config::ServiceKey;
+use lvs_core::config::{ClientMask, ServiceConfig, ServiceKey};
 use lvs_core::listing::{DestinationListing, Rates, ServiceListing, Statistics};
 
 use super::number::Counter;
-use crate::collation;
+use crate::{collation, flags};
 
 /// Which figures a listing shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,12 +19,16 @@ pub enum Columns {
     Statistics,
     /// Per-second rates: `--rate`.
     Rates,
+    /// Thresholds and numbers of connections: `--thresholds`.
+    Thresholds,
+    /// Weights, numbers of persistence templates and of connections: `--persistent-conn`.
+    PersistentConnections,
 }
 
 /// The order of services and real servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// As ipvsadm: IPv4 before IPv6, then by protocol, address and port; servers by address and port.
+    /// As ipvsadm: IPv4 before IPv6, then by protocol, address and port; marks last; servers by address and port.
     /// Addresses more than 2^31 apart may stand the other way round, because ipvsadm's comparison wraps.
     #[default]
     Sorted,
@@ -62,7 +66,7 @@ pub fn services(
     ordered.into_iter().try_for_each(|service| rows(out, service, style))
 }
 
-/// Lists one service, as `ipvsadm -Ln -t VIP:PORT`: without the first line.
+/// Lists one service, as `ipvsadm -Ln -t VIP:PORT` or `-f MARK`: without the first line.
 ///
 /// # Errors
 /// Those of `out`.
@@ -85,6 +89,14 @@ fn column_header(out: &mut impl Write, columns: Columns) -> fmt::Result {
             "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n  \
              -> RemoteAddress:Port\n"
         }
+        Columns::Thresholds => {
+            "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  \
+             -> RemoteAddress:Port\n"
+        }
+        Columns::PersistentConnections => {
+            "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n  \
+             -> RemoteAddress:Port\n"
+        }
     })
 }
 
@@ -92,7 +104,9 @@ fn column_header(out: &mut impl Write, columns: Columns) -> fmt::Result {
 fn rows(out: &mut impl Write, service: &ServiceListing, style: Style) -> fmt::Result {
     let name = service_name(&service.config.key);
     match style.columns {
-        Columns::Connections => writeln!(out, "{name} {}", service.config.scheduler)?,
+        Columns::Connections | Columns::Thresholds | Columns::PersistentConnections => {
+            writeln!(out, "{name} {}", properties(&service.config))?;
+        }
         Columns::Statistics => figures(out, &name, statistics(&service.statistics), style.exact)?,
         Columns::Rates => figures(out, &name, rates(&service.rates), style.exact)?,
     }
@@ -107,15 +121,28 @@ fn rows(out: &mut impl Write, service: &ServiceListing, style: Style) -> fmt::Re
 fn row(out: &mut impl Write, destination: &DestinationListing, style: Style) -> fmt::Result {
     let config = &destination.config;
     let server = SocketAddr::new(config.address, config.port);
+    let DestinationListing { active, inactive, persistent, .. } = *destination;
     match style.columns {
         Columns::Connections => writeln!(
             out,
             "  -> {server:<28} {:<7} {:<6} {:<10} {:<10}",
             config.forwarding.name(),
             config.weight,
-            destination.active,
-            destination.inactive,
+            active,
+            inactive,
         ),
+        Columns::Thresholds => writeln!(
+            out,
+            "  -> {server:<28} {:<10} {:<10} {active:<10} {inactive:<10}",
+            config.upper_threshold, config.lower_threshold,
+        ),
+        Columns::PersistentConnections => {
+            writeln!(
+                out,
+                "  -> {server:<28} {:<9} {persistent:<11} {active:<10} {inactive:<10}",
+                config.weight
+            )
+        }
         Columns::Statistics => {
             figures(out, &format!("  -> {server}"), statistics(&destination.statistics), style.exact)
         }
@@ -123,14 +150,36 @@ fn row(out: &mut impl Write, destination: &DestinationListing, style: Style) -> 
     }
 }
 
-/// `TCP  192.0.2.10:80`
+/// `TCP  192.0.2.10:80`, `FWM  7` or `FWM  7 IPv6`
 fn service_name(key: &ServiceKey) -> String {
     match *key {
         ServiceKey::Address { protocol, address, port } => {
             format!("{protocol:<4} {}", SocketAddr::new(address, port))
         }
+        ServiceKey::Mark { mark, ipv6 } => format!("FWM  {mark}{}", if ipv6 { " IPv6" } else { "" }),
         ref other => other.to_string(),
     }
+}
+
+/// `sh (sh-port) persistent 300 mask 255.255.255.0 ops`
+fn properties(config: &ServiceConfig) -> String {
+    let mut text = config.scheduler.to_string();
+    let flags = flags::list(config.scheduler, config.flags);
+    if !flags.is_empty() {
+        text += &format!(" ({flags})");
+    }
+    if let Some(persistence) = &config.persistence {
+        text += &format!(" persistent {}", persistence.timeout.as_secs());
+        match persistence.mask {
+            mask if mask.is_whole() => {}
+            ClientMask::V4(mask) => text += &format!(" mask {}", Ipv4Addr::from(mask)),
+            ClientMask::V6(length) => text += &format!(" mask {length}"),
+        }
+    }
+    if config.one_packet {
+        text += " ops";
+    }
+    text
 }
 
 /// A name, 33 wide, and five counters.
@@ -160,6 +209,9 @@ mod tests {
             config: DestinationConfig::new(address.parse().unwrap(), 443).weight(weight),
             active,
             inactive: 17,
+            persistent: 0,
+            overloaded: false,
+            effective_weight: weight,
             statistics: Statistics { in_bytes: 123_456_789, ..Statistics::default() },
             rates: Rates { in_packets: 3400, ..Rates::default() },
         }

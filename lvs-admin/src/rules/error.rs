@@ -15,12 +15,13 @@ pub struct RulesError {
     line: usize,
     column: Range<usize>,
     problem: Problem,
-    excerpt: Excerpt,
+    /// Apart, so that results stay small.
+    excerpt: Box<Excerpt>,
 }
 
 impl RulesError {
     pub(super) fn new(line: usize, text: &[u8], fault: Fault) -> Self {
-        let excerpt = Excerpt::of(text, &fault.range);
+        let excerpt = Box::new(Excerpt::of(text, &fault.range));
         Self { line, column: fault.range, problem: fault.problem, excerpt }
     }
 
@@ -88,7 +89,7 @@ impl fmt::Display for Located<'_> {
         let Self { error, file, excerpt } = *self;
         write!(f, "{file}:{}: {}; expected {}", error.line, error.problem, error.problem.expected())?;
         if excerpt {
-            let Excerpt { text, carets } = &error.excerpt;
+            let Excerpt { text, carets } = &*error.excerpt;
             let (indent, width) = (carets.start, carets.end - carets.start);
             write!(f, "\n  {text}\n  {:indent$}{:^<width$}", "", "")?;
         }

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  bytes ─► lines ─► words ─► command, options, values ─► Change ─► Model: can it be carried out here?
-//!                    words.rs  scan.rs, table.rs            command.rs, value.rs        model.rs
+//!                    words.rs  scan.rs, table.rs   command.rs, service.rs, mark.rs,     model.rs
+//!                                                  endpoint.rs, value.rs
 //! ```
 //!
-//! One rule a line: a command (`-A -E -D -a -e -d -C -Z --set`, or its long name), its options in any order,
+//! One rule a line: a command (`-A -E -D -a -e -d -C -Z --set --mark`, or its long name), its options in any order,
 //! short or long, an `ipvsadm` in front if you like. Blank lines and comments from a `#` on are skipped;
 //! CRLF and a byte order mark do no harm. [`parse`] looks at each line alone; [`load`] also follows the
 //! sequence, so that a real server without service or a service made twice is reported with its line.
@@ -16,9 +17,12 @@
 //! and memory are proportional to the size of the file (times the logarithm of the number of real servers).
 
 mod command;
+mod endpoint;
 mod error;
+mod mark;
 mod problem;
 mod scan;
+mod service;
 mod table;
 mod value;
 mod words;
@@ -26,9 +30,10 @@ mod words;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use lvs_core::config::{Change, ServiceKey, Timeouts};
+use lvs_core::config::{Change, SchedulerKind, ServiceKey, Timeouts};
 
-use self::command::Meaning;
+use self::command::{Meaning, Odd};
+pub use self::endpoint::{AddressProblem, Role};
 use self::error::Fault;
 pub use self::error::{Located, Problem, RulesError};
 use crate::model::Model;
@@ -46,13 +51,13 @@ pub struct Rule {
     pub line: usize,
     /// What it asks for.
     pub change: Change,
-    /// What is odd about it, though it can be carried out.
+    /// What is odd about it, though it can be carried out: the first thing found.
     pub warning: Option<Warning>,
 }
 
 /// Something that whoever wrote the file probably did not mean.
 ///
-/// Its text names line, both ports and the reason; with the file's name in front it comes from
+/// Its text names the line, what is odd and the reason; with the file's name in front it comes from
 /// [`Warning::display`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,8 +70,20 @@ pub enum Warning {
         address: IpAddr,
         /// The port that was given.
         given: u16,
-        /// The service's port, which is used.
+        /// The service's port, which is used; 0 for a mark and for a service on all ports.
         used: u16,
+    },
+    /// `-M` without `-p`; the mask was left out.
+    MaskUnused {
+        /// The number of the line, from 1.
+        line: usize,
+    },
+    /// A slow start with a scheduler that makes no difference between weights; it will have no effect.
+    SlowStartUnused {
+        /// The number of the line, from 1.
+        line: usize,
+        /// The scheduler.
+        scheduler: SchedulerKind,
     },
 }
 
@@ -75,7 +92,9 @@ impl Warning {
     #[must_use]
     pub const fn line(&self) -> usize {
         match self {
-            Self::PortIgnored { line, .. } => *line,
+            Self::PortIgnored { line, .. }
+            | Self::MaskUnused { line }
+            | Self::SlowStartUnused { line, .. } => *line,
         }
     }
 
@@ -87,6 +106,21 @@ impl Warning {
 
     fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::PortIgnored { address, given, used: 0, .. } => write!(
+                f,
+                "real server {} is served on the port that the client asks for, not on {given}: direct routing \
+                 leaves the packet as it is and cannot map ports",
+                SocketAddr::new(address, given),
+            ),
+            Self::MaskUnused { .. } => {
+                f.write_str("-M has no effect without -p: only persistence groups clients by a mask")
+            }
+            Self::SlowStartUnused { scheduler, .. } => {
+                write!(
+                    f,
+                    "--slow-start has no effect with the scheduler {scheduler}, to which all weights are equal"
+                )
+            }
             Self::PortIgnored { address, given, used, .. } => write!(
                 f,
                 "real server {} is served on port {used}, the service's, not on {given}: direct routing \
@@ -192,13 +226,18 @@ fn read_line(line: usize, bytes: &[u8], timeouts: &Timeouts) -> Result<Option<Me
 }
 
 fn warning(line: usize, meaning: &Meaning) -> Option<Warning> {
-    let (address, given) = meaning.other_port?;
-    let used = match meaning.change {
-        Change::AddDestination(_, server) | Change::EditDestination(_, server) => server.port,
-        Change::RemoveDestination { port, .. } => port,
-        _ => return None,
-    };
-    Some(Warning::PortIgnored { line, address, given, used })
+    match meaning.odd? {
+        Odd::MaskUnused => Some(Warning::MaskUnused { line }),
+        Odd::SlowStartUnused(scheduler) => Some(Warning::SlowStartUnused { line, scheduler }),
+        Odd::OtherPort(address, given) => {
+            let used = match meaning.change {
+                Change::AddDestination(_, server) | Change::EditDestination(_, server) => server.port,
+                Change::RemoveDestination { port, .. } => port,
+                _ => return None,
+            };
+            Some(Warning::PortIgnored { line, address, given, used })
+        }
+    }
 }
 
 /// A refusal by the model, at the word that it is about.

@@ -1,10 +1,14 @@
 //! What can be wrong with a rule, in words: what it is, and what would have been right.
+//!
+//! Where ipvsadm or the kernel has words for it that say what is wrong, they are in the message, so that people
+//! find it by them.
 
 use std::borrow::Cow;
 
-use lvs_core::config::{ChangeError, DestinationConfig, SchedulerKind};
+use lvs_core::config::{ChangeError, DestinationConfig, MAX_PORT_RANGES, SchedulerKind};
 use thiserror::Error;
 
+use super::endpoint::{AddressProblem, Role};
 use super::{MAX_LINE_BYTES, MAX_LINES};
 
 /// What is wrong with a rule. Its text says that alone; [`Problem::expected`] says what would be right.
@@ -35,7 +39,7 @@ pub enum Problem {
         second: &'static str,
     },
     /// The option is not part of the grammar at all.
-    #[error("unknown option {name}")]
+    #[error("{name}: unknown option")]
     UnknownOption {
         /// The option, with its dashes.
         name: String,
@@ -77,13 +81,15 @@ pub enum Problem {
         instead: Cow<'static, str>,
     },
     /// The option exists but does not belong to the command.
-    #[error("{option} does not belong to {command}")]
+    #[error("Illegal '{option}' option with the '{called}' command")]
     NotForCommand {
-        /// The option.
+        /// What ipvsadm calls the option.
         option: &'static str,
-        /// The command.
+        /// The command as it was written.
         command: &'static str,
-        /// Those that belong to it; empty if none does.
+        /// What ipvsadm calls the command.
+        called: &'static str,
+        /// The options that belong to it; empty if none does.
         known: String,
     },
     /// The same option twice.
@@ -101,88 +107,123 @@ pub enum Problem {
         second: &'static str,
     },
     /// The command needs an option that is missing.
-    #[error("{command} names no {what}")]
+    #[error("You need to supply the '{option}' option for the '{called}' command")]
     Incomplete {
-        /// The command.
-        command: &'static str,
-        /// What is missing.
-        what: &'static str,
-        /// How it is written.
+        /// What ipvsadm calls the option.
+        option: &'static str,
+        /// What ipvsadm calls the command.
+        called: &'static str,
+        /// How the option is written.
         written: &'static str,
     },
-    /// A service without scheduler.
-    #[error("{command} names no scheduler, and the one that this stands for (wlc) is not supported yet")]
-    NoScheduler {
-        /// The command.
-        command: &'static str,
-    },
     /// There is no scheduler of that name.
-    #[error("there is no scheduler `{name}`")]
+    #[error("Scheduler or persistence engine not found: `{name}`")]
     UnknownScheduler {
         /// The name.
         name: String,
     },
-    /// Neither an address nor something that could be a name.
-    #[error("`{text}` is not an address")]
-    NotAnAddress {
+    /// The address or port of a service or real server is none.
+    #[error("illegal {role} address[:port] specified: {reason}")]
+    IllegalAddress {
+        /// Whose address it is.
+        role: Role,
+        /// What is wrong with it.
+        reason: AddressProblem,
+    },
+    /// Not a firewall mark.
+    #[error("invalid fwmark value `{text}' specified")]
+    NotAMark {
         /// The text.
         text: String,
     },
-    /// A host name.
-    #[error("`{name}` is a host name, and names are not looked up")]
-    HostName {
-        /// The name.
-        name: String,
-    },
-    /// An IPv6 address without brackets: where the port begins could not be told.
-    #[error("the IPv6 address `{text}` stands without brackets")]
-    NoBrackets {
-        /// The text.
-        text: String,
-    },
-    /// An IPv6 address with the name of an interface.
-    #[error("`{text}` names an interface; the director finds it by the DIP's subnet")]
-    ZoneIndex {
-        /// The text.
-        text: String,
-    },
-    /// Not a port number.
-    #[error("`{text}` is not a port")]
-    NotAPort {
-        /// The text.
-        text: String,
-    },
-    /// A port's name.
-    #[error("`{name}` is the name of a port, and names are not looked up")]
-    PortName {
-        /// The name.
-        name: String,
-    },
-    /// A service on port 0 or without a port.
-    #[error("the service has no port")]
-    NoPort,
+    /// `-6` for a service that is no mark.
+    #[error("-6 tells the family of a firewall mark, and this service has an address")]
+    FamilyOfAddress,
     /// Not a weight.
-    #[error("`{text}` is not a weight")]
+    #[error("illegal weight specified: `{text}`")]
     NotAWeight {
         /// The text.
         text: String,
     },
-    /// Not a time-out.
-    #[error("`{text}` is not a time-out")]
-    NotATimeout {
+    /// Not a number of connections.
+    #[error("`{text}` is not a number of connections")]
+    NotAThreshold {
         /// The text.
         text: String,
     },
-    /// `--set` with fewer than three time-outs.
-    #[error("{command} needs three time-outs and has {given}")]
+    /// Not a time-out.
+    #[error("invalid timeout value `{text}' specified")]
+    NotATimeout {
+        /// The text.
+        text: String,
+        /// Whether 0 would be one.
+        zero: bool,
+    },
+    /// Not a time that a slow start can take.
+    #[error("`{text}` is not the length of a slow start")]
+    NotASlowStart {
+        /// The text.
+        text: String,
+    },
+    /// Fewer than three time-outs.
+    #[error("{option} option requires 3 timeout values, not {given}")]
     MissingTimeouts {
-        /// The command.
-        command: &'static str,
+        /// The option.
+        option: &'static str,
         /// How many there are.
         given: usize,
     },
+    /// Not a mask or prefix length of the service's family.
+    #[error("`{text}` is not a mask of {}", if *ipv6 { "IPv6" } else { "IPv4" })]
+    NotAMask {
+        /// The text.
+        text: String,
+        /// The family of the service.
+        ipv6: bool,
+    },
+    /// There is no scheduler flag of that name.
+    #[error("invalid scheduler flag `{name}'")]
+    UnknownFlag {
+        /// The name.
+        name: String,
+    },
+    /// The flag of another scheduler.
+    #[error("{flag} is no flag of the scheduler {scheduler}")]
+    FlagOfAnother {
+        /// The flag.
+        flag: &'static str,
+        /// The scheduler of the service.
+        scheduler: SchedulerKind,
+    },
+    /// `--mark` with fewer than four values.
+    #[error("--mark needs a mark, a protocol, addresses and ports, and {given} of the four are there")]
+    IncompleteMark {
+        /// How many there are.
+        given: usize,
+    },
+    /// Not a transport protocol.
+    #[error("`{text}` is not a protocol")]
+    NotAProtocol {
+        /// The text.
+        text: String,
+    },
+    /// Not an address with a prefix length.
+    #[error("`{text}` is not an address with its prefix length")]
+    NotAPrefix {
+        /// The text.
+        text: String,
+    },
+    /// Not a list of ports.
+    #[error("`{text}` is neither a port nor a range of ports")]
+    NotPorts {
+        /// The part of the list.
+        text: String,
+    },
+    /// A list of too many ports.
+    #[error("the rule has too many ranges of ports")]
+    TooManyPortRanges,
     /// The rule is well written, but cannot be carried out after those before it.
-    #[error("{error}: {subject}")]
+    #[error("{}: {subject}", said(*error))]
     Refused {
         /// Why.
         error: ChangeError,
@@ -216,28 +257,47 @@ impl Problem {
             Self::NotARule { .. } => "a command that changes something, such as -A or -a",
             Self::NotSupportedYet { instead, .. } => return instead.clone(),
             Self::Incomplete { written, .. } => written,
-            Self::NoScheduler { .. } | Self::UnknownScheduler { .. } => return schedulers().into(),
-            Self::NotAnAddress { .. } | Self::HostName { .. } => {
-                "an address in numbers, as in 192.0.2.10:80 or [2001:db8::10]:80"
+            Self::UnknownScheduler { .. } => return schedulers().into(),
+            Self::IllegalAddress { reason, .. } => reason.expected(),
+            Self::NotAMark { .. } => "a number from 1 to 4294967295",
+            Self::FamilyOfAddress => "-f MARK -6, or the address alone",
+            Self::NotAThreshold { .. } => "a number from 0 (no limit) to 4294967295",
+            Self::NotATimeout { zero: true, .. } => "seconds from 0 (leave as it is) to 2678400 (31 days)",
+            Self::NotATimeout { zero: false, .. } => "seconds from 1 to 2678400 (31 days)",
+            Self::NotASlowStart { .. } => "seconds from 1 to 86400 (a day)",
+            Self::MissingTimeouts { option: "--set", .. } => {
+                "--set TCP TCPFIN UDP in seconds, 0 to leave one as it is"
             }
-            Self::NoBrackets { .. } => "[ADDRESS] or [ADDRESS]:PORT",
-            Self::ZoneIndex { .. } => "the address alone",
-            Self::NotAPort { .. } | Self::PortName { .. } => "a number from 1 to 65535",
-            Self::NoPort => {
-                "a port from 1 to 65535 after the address (0 needs -p, which is not supported yet)"
+            Self::MissingTimeouts { .. } => "--timeout TCP TCPFIN UDP in seconds",
+            Self::NotAMask { ipv6: false, .. } => "an IPv4 mask but 0.0.0.0, as in 255.255.255.0",
+            Self::NotAMask { ipv6: true, .. } => "a prefix length from 1 to 128",
+            Self::UnknownFlag { .. } => {
+                "sh-fallback, sh-port, mh-fallback, mh-port, flag-1, flag-2 or flag-3, with commas between them"
             }
-            Self::NotATimeout { .. } => "seconds from 0 (leave as it is) to 2678400 (31 days)",
-            Self::MissingTimeouts { .. } => "--set TCP TCPFIN UDP in seconds, 0 to leave one as it is",
+            Self::FlagOfAnother { scheduler, .. } => return super::service::flag_names(*scheduler).into(),
+            Self::IncompleteMark { .. } => "--mark N tcp|udp|sctp PREFIX PORT[-PORT][,...]",
+            Self::NotAProtocol { .. } => "tcp, udp or sctp",
+            Self::NotAPrefix { .. } => "ADDRESS/LENGTH, as in 192.0.2.10/32 or 2001:db8::10/128",
+            Self::NotPorts { .. } => "numbers from 0 to 65535, as in 80,443 or 10000-20000",
+            Self::TooManyPortRanges => return format!("at most {MAX_PORT_RANGES} of them").into(),
             Self::Refused { error, .. } => cure(*error),
         };
         fixed.into()
     }
 }
 
-/// The schedulers that can be asked for: `-s rr or -s wrr`.
+/// All schedulers: `-s rr, -s wrr, ... or -s twos`.
 pub(super) fn schedulers() -> String {
     let names: Vec<_> = SchedulerKind::ALL.iter().map(|kind| format!("-s {kind}")).collect();
-    names.join(" or ")
+    super::table::listed(names.iter().map(String::as_str))
+}
+
+/// Why a change was refused, with the kernel's words in front where the core has others.
+fn said(error: ChangeError) -> Cow<'static, str> {
+    match error {
+        ChangeError::ThresholdsOutOfRange => format!("Numerical result out of range: {error}").into(),
+        other => other.to_string().into(),
+    }
 }
 
 /// What to write instead of a change that was refused.
@@ -253,6 +313,9 @@ fn cure(error: ChangeError) -> &'static str {
             "the address of a single host"
         }
         ChangeError::FamilyMismatch => "both addresses IPv4 or both IPv6",
+        ChangeError::ServicePortZero => "a port from 1 to 65535 after the address, or -p",
+        ChangeError::OnePacketNotUdp => "-u VIP:PORT or -f MARK, or no -o",
+        ChangeError::ThresholdsOutOfRange => "a -y that is not above -x",
         _ => "a value that the director accepts",
     }
 }

@@ -3,7 +3,7 @@
 //! The conventions are those of ipvsadm's option parser: the first option is the command; short options may
 //! be clustered (`-gw 2`) and carry their value attached (`-w2`, `-w=2`) or in the next word, long ones
 //! likewise (`--weight=2`, `--weight 2`); a value that is required is taken as it stands, even if it begins
-//! with a dash; after `--` nothing is an option. Whether an option makes sense is not judged here.
+//! with a dash (`--timeout` takes three); after `--` nothing is an option. Whether an option makes sense is not judged here.
 
 use std::ops::Range;
 
@@ -20,14 +20,21 @@ pub(super) struct GivenCommand {
     pub(super) range: Range<usize>,
 }
 
-/// An option as it was spelled, with its value.
+/// An option as it was spelled, with its values.
 #[derive(Debug)]
 pub(super) struct GivenOption<'a> {
     pub(super) spec: &'static OptionSpec,
     pub(super) name: &'static str,
     pub(super) range: Range<usize>,
-    /// There exactly if the option takes one; an optional one may be missing.
-    pub(super) value: Option<Word<'a>>,
+    /// As many as the option takes; an optional one may be missing.
+    pub(super) values: Vec<Word<'a>>,
+}
+
+impl<'a> GivenOption<'a> {
+    /// The value of an option that takes one.
+    pub(super) fn value(&self) -> Option<Word<'a>> {
+        self.values.first().copied()
+    }
 }
 
 /// A line, sorted.
@@ -81,7 +88,8 @@ impl<'a> Scan<'_, 'a> {
     fn long(&mut self, word: Word<'a>) -> Result<(), Fault> {
         let equals = word.bytes.iter().position(|&byte| byte == b'=');
         let name = Word { bytes: &word.bytes[..equals.unwrap_or(word.bytes.len())], ..word };
-        let named = table::long(name.bytes).ok_or_else(|| self.unknown(name))?;
+        let command = self.command.as_ref().map(|command| command.spec.command);
+        let named = table::long(name.bytes, command).ok_or_else(|| self.unknown(name))?;
         let attached = equals.map(|at| word.tail(at + 1));
         self.take(named, name, attached)
     }
@@ -126,23 +134,44 @@ impl<'a> Scan<'_, 'a> {
             }
             (Named::Option(spec, name), Some(_)) => (spec, name),
         };
-        let value = match (spec.value, attached) {
-            (Value::None, None) => None,
-            (Value::None, Some(_)) => {
-                return Err(Fault::new(place.range(), Problem::UnexpectedValue { option: name }));
+        let values = self.values(spec.value, name, &place, attached)?;
+        self.options.push(GivenOption { spec, name, range: place.range(), values });
+        Ok(())
+    }
+
+    /// The values of an option: attached to it, in the words that follow, or both.
+    fn values(
+        &mut self,
+        takes: Value,
+        option: &'static str,
+        place: &Word<'a>,
+        attached: Option<Word<'a>>,
+    ) -> Result<Vec<Word<'a>>, Fault> {
+        let fault = |problem| Err(Fault::new(place.range(), problem));
+        match (takes, attached) {
+            (Value::None, None) => Ok(Vec::new()),
+            (Value::None, Some(_)) => fault(Problem::UnexpectedValue { option }),
+            (Value::ThreeTimeouts, attached) => {
+                let wanted = if attached.is_some() { 2 } else { 3 };
+                let next = &self.words[self.at..];
+                let next = &next[..next.len().min(wanted)];
+                self.at += next.len();
+                let values: Vec<_> = attached.into_iter().chain(next.iter().copied()).collect();
+                match values.len() {
+                    3 => Ok(values),
+                    given => fault(Problem::MissingTimeouts { option, given }),
+                }
             }
-            (_, Some(value)) => Some(value),
+            (_, Some(value)) => Ok(vec![value]),
             (Value::Required(what), None) => match self.next_word() {
-                Some(value) => Some(value),
-                None => return Err(Fault::new(place.range(), Problem::MissingValue { option: name, what })),
+                Some(value) => Ok(vec![value]),
+                None => fault(Problem::MissingValue { option, what }),
             },
             (Value::Optional, None) => match self.words.get(self.at) {
-                Some(value) if !value.bytes.starts_with(b"-") => self.next_word(),
-                _ => None,
+                Some(value) if !value.bytes.starts_with(b"-") => Ok(self.next_word().into_iter().collect()),
+                _ => Ok(Vec::new()),
             },
-        };
-        self.options.push(GivenOption { spec, name, range: place.range(), value });
-        Ok(())
+        }
     }
 
     fn unknown(&self, place: Word<'_>) -> Fault {
@@ -172,8 +201,9 @@ mod tests {
         let scanned = scan(&words(line.as_bytes())).map_err(|fault| fault.problem)?;
         let mut out = vec![scanned.command.name.to_owned()];
         for option in &scanned.options {
-            let value = option.value.as_ref().map_or(String::new(), |value| format!("={}", text(value)));
-            out.push(format!("{}{value}", option.name));
+            let values: Vec<_> = option.values.iter().map(text).collect();
+            let equals = if values.is_empty() { "" } else { "=" };
+            out.push(format!("{}{equals}{}", option.name, values.join(",")));
         }
         out.extend(scanned.arguments.iter().map(text));
         Ok(out.join(" "))
@@ -193,6 +223,18 @@ mod tests {
         assert_eq!(sorted("-A -p -s rr").unwrap(), "-A -p -s=rr");
         assert_eq!(sorted("-A -p 300 -s rr").unwrap(), "-A -p=300 -s=rr");
         assert_eq!(sorted("-A -p300").unwrap(), "-A -p=300");
+    }
+
+    #[test]
+    fn three_values_may_begin_attached() {
+        assert_eq!(sorted("-A --timeout 1 2 3 -o").unwrap(), "-A --timeout=1,2,3 -o");
+        assert_eq!(sorted("-A --timeout=1 2 3 4").unwrap(), "-A --timeout=1,2,3 4");
+        assert_eq!(
+            sorted("-A --timeout 1 2").unwrap_err(),
+            Problem::MissingTimeouts { option: "--timeout", given: 2 }
+        );
+        // The same name lists the director's time-outs after -L.
+        assert_eq!(sorted("-L --timeout").unwrap(), "-L --timeout");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The commands and options of `ipvsadm` 1.31, as data.
+//! The commands and options of `ipvsadm` 1.31 and a director's own, as data.
 //!
 //! All of them stand here, also those that no director carries out yet: a rule that uses one is told apart
 //! from a rule with a spelling mistake. To support one is to change its [`Standing`] here and to give it a
@@ -16,6 +16,7 @@ pub(super) enum Command {
     DeleteServer,
     Zero,
     Set,
+    Mark,
     Restore,
     Save,
     List,
@@ -36,6 +37,8 @@ pub(super) enum Slot {
     PersistenceEngine,
     SchedulerFlags,
     OnePacket,
+    Timeouts,
+    SlowStart,
     Server,
     Forwarding,
     Weight,
@@ -64,6 +67,8 @@ pub(super) enum Value {
     Required(&'static str),
     /// Taken from the next word unless that begins with a dash.
     Optional,
+    /// Three of them, as after `--set`.
+    ThreeTimeouts,
 }
 
 /// What becomes of a command or option in a rules file.
@@ -98,6 +103,26 @@ pub(super) struct OptionSpec {
     pub(super) standing: Standing,
 }
 
+impl CommandSpec {
+    /// What ipvsadm's messages call it.
+    pub(super) fn called(&self) -> &'static str {
+        match self.command {
+            Command::Clear => "flush",
+            _ => self.long.trim_start_matches('-'),
+        }
+    }
+}
+
+impl OptionSpec {
+    /// What ipvsadm's messages call it.
+    pub(super) fn called(&self) -> &'static str {
+        match self.slot {
+            Slot::Service => "service-address",
+            _ => self.long.trim_start_matches('-'),
+        }
+    }
+}
+
 /// What a name on the command line stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
@@ -108,24 +133,32 @@ pub(super) enum Named {
 /// What the letter of a short option stands for.
 pub(super) fn short(letter: u8) -> Option<Named> {
     let is = |name: &Option<&'static str>| name.is_some_and(|name| name.as_bytes()[1] == letter);
-    named(|spec| spec.short.filter(|_| is(&spec.short)), |spec| spec.short.filter(|_| is(&spec.short)))
+    named(None, |spec| spec.short.filter(|_| is(&spec.short)), |spec| spec.short.filter(|_| is(&spec.short)))
 }
 
-/// What a long name stands for, given with its two dashes. As in ipvsadm names cannot be abbreviated.
-pub(super) fn long(name: &[u8]) -> Option<Named> {
+/// What a long name stands for after a command, given with its two dashes. As in ipvsadm names cannot be
+/// abbreviated.
+pub(super) fn long(name: &[u8], command: Option<Command>) -> Option<Named> {
     named(
+        command,
         |spec| Some(spec.long).filter(|long| long.as_bytes() == name),
         |spec| Some(spec.long).filter(|long| long.as_bytes() == name),
     )
 }
 
+/// Of several options with the same name the one that belongs to the command counts.
 fn named(
+    after: Option<Command>,
     command: impl Fn(&'static CommandSpec) -> Option<&'static str>,
     option: impl Fn(&'static OptionSpec) -> Option<&'static str>,
 ) -> Option<Named> {
-    let commands = COMMANDS.iter().filter_map(|spec| Some(Named::Command(spec, command(spec)?)));
-    let options = OPTIONS.iter().filter_map(|spec| Some(Named::Option(spec, option(spec)?)));
-    commands.chain(options).next()
+    let mut commands = COMMANDS.iter().filter_map(|spec| Some(Named::Command(spec, command(spec)?)));
+    let options = || OPTIONS.iter().filter_map(|spec| Some((spec, option(spec)?)));
+    let belongs = |spec: &OptionSpec| after.is_some_and(|after| spec.commands.contains(&after));
+    commands.next().or_else(|| {
+        let found = options().find(|(spec, _)| belongs(spec)).or_else(|| options().next());
+        found.map(|(spec, name)| Named::Option(spec, name))
+    })
 }
 
 /// The supported commands, for messages: `-A, -E, ... or --set`.
@@ -142,7 +175,7 @@ pub(super) fn option_names(command: Command) -> String {
     listed(supported.map(|spec| spec.short.unwrap_or(spec.long)))
 }
 
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     match names.as_slice() {
         [] => String::new(),
@@ -165,7 +198,7 @@ const SYNC: Standing = Standing::NotYet {
     instead: "a file without --start-daemon and --stop-daemon",
 };
 
-static COMMANDS: [CommandSpec; 17] = [
+static COMMANDS: [CommandSpec; 18] = [
     command(Command::AddService, Some("-A"), "--add-service", Standing::Supported),
     command(Command::EditService, Some("-E"), "--edit-service", Standing::Supported),
     command(Command::DeleteService, Some("-D"), "--delete-service", Standing::Supported),
@@ -175,6 +208,7 @@ static COMMANDS: [CommandSpec; 17] = [
     command(Command::Clear, Some("-C"), "--clear", Standing::Supported),
     command(Command::Zero, Some("-Z"), "--zero", Standing::Supported),
     command(Command::Set, None, "--set", Standing::Supported),
+    command(Command::Mark, None, "--mark", Standing::Supported),
     command(Command::Restore, Some("-R"), "--restore", Standing::NotARule),
     command(Command::Save, Some("-S"), "--save", Standing::NotARule),
     command(Command::List, Some("-L"), "--list", Standing::NotARule),
@@ -219,60 +253,30 @@ const LIST_OR_SAVE: &[Command] = &[Command::List, Command::Save];
 const START: &[Command] = &[Command::StartDaemon];
 const START_OR_STOP: &[Command] = &[Command::StartDaemon, Command::StopDaemon];
 
-const PERSISTENCE: Standing = not_yet("persistence", "a service without -p, -M and --pe");
-const LIMITS: Standing = not_yet("connection limits", "a real server without -x and -y");
 const TUNNEL: Standing = not_yet("tunnelling", "-g (direct routing) or nothing, which means the same");
-const MARKS: Standing = not_yet("firewall marks", "-t VIP:PORT or -u VIP:PORT");
+const NAT: Standing = not_yet("NAT", "-g (direct routing) or nothing, which means the same");
+const ENGINE: Standing = not_yet("persistence engines", "a service without --pe");
+const ENDPOINT: Value = Value::Required("VIP:PORT");
+const MARK: Value = Value::Required("MARK");
+const FLAGS: Value = Value::Required("FLAG[,FLAG]");
+const NUMBER: Value = Value::Required("NUMBER");
 /// Options of commands that are no rules themselves: never reached with a command that is one.
 const LISTING: Standing = Standing::NotARule;
 
-static OPTIONS: [OptionSpec; 41] = [
-    option(
-        Slot::Service,
-        Some("-t"),
-        "--tcp-service",
-        Value::Required("VIP:PORT"),
-        WITH_SERVICE,
-        Standing::Supported,
-    ),
-    option(
-        Slot::Service,
-        Some("-u"),
-        "--udp-service",
-        Value::Required("VIP:PORT"),
-        WITH_SERVICE,
-        Standing::Supported,
-    ),
-    option(
-        Slot::Service,
-        None,
-        "--sctp-service",
-        Value::Required("VIP:PORT"),
-        WITH_SERVICE,
-        not_yet("SCTP", "-t VIP:PORT or -u VIP:PORT"),
-    ),
-    option(Slot::Service, Some("-f"), "--fwmark-service", Value::Required("MARK"), WITH_SERVICE, MARKS),
-    option(Slot::Ipv6, Some("-6"), "--ipv6", Value::None, WITH_SERVICE, MARKS),
+static OPTIONS: [OptionSpec; 43] = [
+    option(Slot::Service, Some("-t"), "--tcp-service", ENDPOINT, WITH_SERVICE, Standing::Supported),
+    option(Slot::Service, Some("-u"), "--udp-service", ENDPOINT, WITH_SERVICE, Standing::Supported),
+    option(Slot::Service, None, "--sctp-service", ENDPOINT, WITH_SERVICE, Standing::Supported),
+    option(Slot::Service, Some("-f"), "--fwmark-service", MARK, WITH_SERVICE, Standing::Supported),
+    option(Slot::Ipv6, Some("-6"), "--ipv6", Value::None, WITH_SERVICE, Standing::Supported),
     option(Slot::Scheduler, Some("-s"), "--scheduler", Value::Required("NAME"), SERVICE, Standing::Supported),
-    option(Slot::Persistence, Some("-p"), "--persistent", Value::Optional, SERVICE, PERSISTENCE),
-    option(Slot::Netmask, Some("-M"), "--netmask", Value::Required("MASK"), SERVICE, PERSISTENCE),
-    option(Slot::PersistenceEngine, None, "--pe", Value::Required("NAME"), SERVICE, PERSISTENCE),
-    option(
-        Slot::SchedulerFlags,
-        Some("-b"),
-        "--sched-flags",
-        Value::Required("FLAGS"),
-        SERVICE,
-        not_yet("scheduler flags", "a service without -b"),
-    ),
-    option(
-        Slot::OnePacket,
-        Some("-o"),
-        "--ops",
-        Value::None,
-        SERVICE,
-        not_yet("one-packet scheduling", "a service without -o"),
-    ),
+    option(Slot::Persistence, Some("-p"), "--persistent", Value::Optional, SERVICE, Standing::Supported),
+    option(Slot::Netmask, Some("-M"), "--netmask", Value::Required("MASK"), SERVICE, Standing::Supported),
+    option(Slot::PersistenceEngine, None, "--pe", Value::Required("NAME"), SERVICE, ENGINE),
+    option(Slot::SchedulerFlags, Some("-b"), "--sched-flags", FLAGS, SERVICE, Standing::Supported),
+    option(Slot::OnePacket, Some("-o"), "--ops", Value::None, SERVICE, Standing::Supported),
+    option(Slot::Timeouts, None, "--timeout", Value::ThreeTimeouts, SERVICE, Standing::Supported),
+    option(Slot::SlowStart, None, "--slow-start", Value::Required("SECONDS"), SERVICE, Standing::Supported),
     option(
         Slot::Server,
         Some("-r"),
@@ -283,17 +287,10 @@ static OPTIONS: [OptionSpec; 41] = [
     ),
     option(Slot::Forwarding, Some("-g"), "--gatewaying", Value::None, SERVER, Standing::Supported),
     option(Slot::Forwarding, Some("-i"), "--ipip", Value::None, SERVER, TUNNEL),
-    option(
-        Slot::Forwarding,
-        Some("-m"),
-        "--masquerading",
-        Value::None,
-        SERVER,
-        not_yet("NAT", "-g (direct routing) or nothing, which means the same"),
-    ),
-    option(Slot::Weight, Some("-w"), "--weight", Value::Required("NUMBER"), SERVER, Standing::Supported),
-    option(Slot::UpperThreshold, Some("-x"), "--u-threshold", Value::Required("NUMBER"), SERVER, LIMITS),
-    option(Slot::LowerThreshold, Some("-y"), "--l-threshold", Value::Required("NUMBER"), SERVER, LIMITS),
+    option(Slot::Forwarding, Some("-m"), "--masquerading", Value::None, SERVER, NAT),
+    option(Slot::Weight, Some("-w"), "--weight", NUMBER, SERVER, Standing::Supported),
+    option(Slot::UpperThreshold, Some("-x"), "--u-threshold", NUMBER, SERVER, Standing::Supported),
+    option(Slot::LowerThreshold, Some("-y"), "--l-threshold", NUMBER, SERVER, Standing::Supported),
     option(Slot::TunnelType, None, "--tun-type", Value::Required("TYPE"), SERVER, TUNNEL),
     option(Slot::TunnelPort, None, "--tun-port", Value::Required("PORT"), SERVER, TUNNEL),
     option(Slot::TunnelChecksum, None, "--tun-nocsum", Value::None, SERVER, TUNNEL),
@@ -326,23 +323,24 @@ mod tests {
     #[test]
     fn every_name_is_found_and_stands_for_one_thing() {
         for spec in &COMMANDS {
-            let found = long(spec.long.as_bytes());
+            let found = long(spec.long.as_bytes(), None);
             assert!(matches!(found, Some(Named::Command(it, _)) if it.command == spec.command), "{spec:?}");
         }
         for spec in &OPTIONS {
-            assert_eq!(long(spec.long.as_bytes()), Some(Named::Option(spec, spec.long)));
+            let found = long(spec.long.as_bytes(), spec.commands.first().copied());
+            assert_eq!(found, Some(Named::Option(spec, spec.long)));
             if let Some(name) = spec.short {
                 assert_eq!(short(name.as_bytes()[1]), Some(Named::Option(spec, name)));
             }
         }
-        assert_eq!(long(b"--weigh"), None, "names cannot be abbreviated");
+        assert_eq!(long(b"--weigh", None), None, "names cannot be abbreviated");
         assert_eq!(short(b'Q'), None);
     }
 
     #[test]
     fn messages_name_what_is_supported_only() {
-        assert_eq!(command_names(), "-A, -E, -D, -a, -e, -d, -C, -Z or --set");
-        assert_eq!(option_names(Command::AddServer), "-t, -u, -r, -g or -w");
+        assert_eq!(command_names(), "-A, -E, -D, -a, -e, -d, -C, -Z, --set or --mark");
+        assert_eq!(option_names(Command::AddServer), "-t, -u, --sctp-service, -f, -6, -r, -g, -w, -x or -y");
         assert_eq!(option_names(Command::Clear), "");
     }
 }

@@ -23,6 +23,16 @@ impl<'a> Word<'a> {
     pub(super) fn tail(self, at: usize) -> Self {
         Self { bytes: &self.bytes[at..], start: self.start + at }
     }
+
+    /// The parts of a word between separators.
+    pub(super) fn split(self, separator: u8) -> impl Iterator<Item = Self> {
+        let mut start = self.start;
+        self.bytes.split(move |&byte| byte == separator).map(move |bytes| {
+            let part = Word { bytes, start };
+            start += bytes.len() + 1;
+            part
+        })
+    }
 }
 
 /// The words of a line, without its comment.
@@ -62,5 +72,12 @@ mod tests {
         assert_eq!(texts(b"a#b"), [(&b"a#b"[..], 0)]);
         assert_eq!(texts(b""), []);
         assert_eq!(texts(b" \t\r"), []);
+    }
+
+    #[test]
+    fn parts_know_where_they_stand() {
+        let parts: Vec<_> =
+            Word { bytes: b"a,,bc", start: 3 }.split(b',').map(|part| (part.bytes, part.start)).collect();
+        assert_eq!(parts, [(&b"a"[..], 3), (b"", 5), (b"bc", 6)]);
     }
 }

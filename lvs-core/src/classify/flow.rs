@@ -48,6 +48,12 @@ impl FlowKey {
         }
     }
 
+    /// Whether it is an IPv6 flow.
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        matches!(self, Self::V6 { .. })
+    }
+
     /// The IP protocol.
     #[must_use]
     pub const fn protocol(&self) -> u8 {

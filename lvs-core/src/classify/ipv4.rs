@@ -45,6 +45,7 @@ pub(super) fn classify(bytes: &[u8], network: usize, vlan: VlanPath) -> Result<P
     let mut classified = Packet {
         kind: PacketKind::OtherIp,
         tcp_flags: 0,
+        sctp_chunk: 0,
         first_fragment: fragment & (MORE_FRAGMENTS | OFFSET) == MORE_FRAGMENTS,
         vlan,
         network: network as u16,

@@ -37,6 +37,8 @@ pub enum PacketKind {
     Tcp,
     /// A UDP datagram whose 8 bytes of header are there.
     Udp,
+    /// An SCTP packet with its header and the head of its first chunk.
+    Sctp,
     /// ICMP for IPv4.
     Icmp,
     /// ICMP for IPv6, neighbour discovery included.
@@ -58,6 +60,8 @@ pub struct Packet {
     pub kind: PacketKind,
     /// Flags of the TCP header; 0 for anything else.
     pub tcp_flags: u8,
+    /// Type of the first SCTP chunk; 0 for anything else.
+    pub sctp_chunk: u8,
     /// Whether it is the first piece of a fragmented packet (then [`Self::kind`] is that of the packet).
     pub first_fragment: bool,
     /// The VLANs it came through, those held in its metadata included.
@@ -144,6 +148,7 @@ impl Packet {
         Self {
             kind,
             tcp_flags: 0,
+            sctp_chunk: 0,
             first_fragment: false,
             vlan,
             network: network as u16,
@@ -191,6 +196,15 @@ fn transport_header(packet: &mut Packet, protocol: u8, transport: &[u8]) -> Resu
                 return Err(DropReason::Truncated);
             };
             packet.kind = PacketKind::Udp;
+            Ok(u32::from_be_bytes([header[0], header[1], header[2], header[3]]))
+        }
+        ip_protocol::SCTP => {
+            // The common header and the head of a chunk (RFC 9260 sections 3.1 and 3.2).
+            let Some(header) = transport.first_chunk::<16>() else {
+                return Err(DropReason::Truncated);
+            };
+            packet.kind = PacketKind::Sctp;
+            packet.sctp_chunk = header[12];
             Ok(u32::from_be_bytes([header[0], header[1], header[2], header[3]]))
         }
         ip_protocol::ICMP if !packet.is_ipv6() => {

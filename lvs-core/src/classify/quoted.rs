@@ -60,7 +60,7 @@ fn quoted_v6(quote: &[u8]) -> Option<FlowKey> {
 }
 
 const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, ip_protocol::TCP | ip_protocol::UDP)
+    matches!(protocol, ip_protocol::TCP | ip_protocol::UDP | ip_protocol::SCTP)
 }
 
 /// Which of `workers` a frame belongs to, from 0: all frames of a client go to the same one, and so do ICMP

@@ -2,7 +2,9 @@
 
 use core::net::IpAddr;
 
-use super::{DestinationConfig, Knobs, ServiceConfig, ServiceKey, Timeouts};
+use core::time::Duration;
+
+use super::{DestinationConfig, Knobs, MarkRule, ServiceConfig, ServiceKey, Timeouts};
 use crate::addr::MacAddr;
 
 /// One edit. [`Director::apply`](crate::director::Director::apply) takes a list of them and carries out all or none.
@@ -29,7 +31,23 @@ pub enum Change {
         /// Its port; under direct routing the service's.
         port: u16,
     },
-    /// Removes all services and servers (`ipvsadm -C`).
+    /// Gives a real server weight 0 now, and ends what is left of its connections after a time: the next packet of each is
+    /// answered with RST (TCP) or port unreachable. An edit of its weight calls it off.
+    DrainDestination {
+        /// The service it belongs to.
+        service: ServiceKey,
+        /// Its address.
+        address: IpAddr,
+        /// Its port; under direct routing the service's.
+        port: u16,
+        /// How long its connections may go on; at most 31 days.
+        deadline: Duration,
+    },
+    /// Adds a rule that marks packets, behind those there are.
+    AddMarkRule(MarkRule),
+    /// Removes all rules that mark packets.
+    ClearMarkRules,
+    /// Removes all services, servers and mark rules (`ipvsadm -C`).
     Clear,
     /// Sets the time-outs of connections that are made or change state from now on (`ipvsadm --set`).
     SetTimeouts(Timeouts),
@@ -68,9 +86,35 @@ pub enum ChangeError {
     /// The VIP is not an address that a host can have.
     #[error("the service's address is not unicast")]
     ServiceAddressNotUnicast,
-    /// Port 0.
-    #[error("the service's port is 0: give a port from 1 to 65535")]
+    /// Port 0 without persistence.
+    #[error("Zero port specified for non-persistent service")]
     ServicePortZero,
+    /// The mark of a service or rule is 0.
+    #[error("invalid fwmark value `0' specified")]
+    MarkZero,
+    /// One-packet scheduling of a TCP or SCTP service.
+    #[error("One-Packet Scheduling is only for UDP virtual services")]
+    OnePacketNotUdp,
+    /// A persistence time-out of 0 or more than 31 days.
+    #[error("the persistence time-out is out of range: 1 s to 31 days")]
+    PersistenceOutOfRange,
+    /// The persistence mask is not of the service's family, or empty.
+    #[error(
+        "the persistence mask does not suit the service: an IPv4 mask, or an IPv6 prefix length from 1 to 128"
+    )]
+    MaskMismatch,
+    /// A slow start longer than a day.
+    #[error("the slow start takes longer than a day")]
+    SlowStartOutOfRange,
+    /// The lower threshold is above the upper one.
+    #[error("the lower threshold is above the upper one")]
+    ThresholdsOutOfRange,
+    /// The deadline of a drain is longer than 31 days.
+    #[error("the deadline is longer than 31 days (2678400 s)")]
+    DeadlineOutOfRange,
+    /// As many mark rules exist as the director was made for.
+    #[error("no room for another mark rule: raise the director's max_mark_rules")]
+    TooManyMarkRules,
     /// The RIP is not an address that a host can have.
     #[error("the real server's address is not unicast")]
     DestinationAddressNotUnicast,

@@ -124,15 +124,46 @@ impl Default for Timeouts {
 /// Switches that change decisions. The first ones carry the names of the kernel's `net.ipv4.vs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Knobs {
-    /// When a SYN that meets an old entry makes a new connection. 0: never. Any other value: if the entry
-    /// is in TIME_WAIT or CLOSE. With bit 1 (value 2 or 3): also in FIN_WAIT, which is how a connection
+    /// When a SYN (SCTP: INIT) that meets an old entry makes a new connection. 0: never. Any other value: if the entry
+    /// is in TIME_WAIT or CLOSE (SCTP: CLOSED). With bit 1 (value 2 or 3): also in FIN_WAIT, which is how a connection
     /// that was closed in order looks to a direct-routing director. Default 1, as the kernel.
     pub conn_reuse_mode: u8,
-    /// Forget a connection when a packet for it arrives and its server was removed, so that the client
-    /// gets an answer at once. Default off, as the kernel: the packet is dropped silently.
+    /// Forget the connections of a removed server, and the templates that lead to it, so that clients get an answer or
+    /// another server at once: the table is looked through when a server or service is removed, and a packet that comes
+    /// first is not kept waiting. A SYN or INIT to a server of weight 0 begins anew, too. Default off, as the kernel:
+    /// packets of a removed server's connections are dropped silently.
     pub expire_nodest_conn: bool,
     /// Let any TCP segment but RST open a connection. Default off, as the kernel.
     pub sloppy_tcp: bool,
+    /// Let any SCTP packet but ABORT open a connection. Default off, as the kernel.
+    pub sloppy_sctp: bool,
+    /// Forget a client's persistence when its server has weight 0. Default off, as the kernel: clients stay with a quiesced
+    /// server.
+    pub expire_quiescent_template: bool,
+    /// Let an ICMP error about an unknown flow open a connection for that flow. Default off, as the kernel.
+    pub schedule_icmp: bool,
+    /// Hold new TCP connections in a state of their own (SYNACK) until the client has acknowledged. In IPVS this shortens
+    /// nothing under direct routing; it is here so that the same rules give the same states. Default off.
+    pub secure_tcp: bool,
+    /// Every second give up some half-open and idle connections, a part of the table at a time, as the kernel does with
+    /// `drop_entry=3`. Default off.
+    pub drop_entry: bool,
+    /// Refuse every tenth attempt to open a connection, as the kernel does with `drop_packet=3`. Default off.
+    pub drop_packet: bool,
+    /// Let rr, wrr and the ties of the least-connection schedulers begin at a place that the director's seed gives, so that
+    /// many directors do not send their first clients to the same server. Counts for services that are made or get
+    /// another scheduler from then on. Default off: the last added server is first, as in IPVS.
+    pub seeded_start: bool,
+    /// Entries of an mh table, 251 to 131,071 (what is beyond counts as the nearest), raised to the next prime. More of them
+    /// make even shares for more servers and move fewer clients when servers leave; a director agrees with a kernel only with
+    /// that kernel's number. Default 4093, the kernel's. Counts for services that are made or get another scheduler from then
+    /// on.
+    pub maglev_entries: u32,
+    /// How long lblc remembers a destination address that is not used, in seconds. Default 86,400. Counts for services
+    /// that are made or get another scheduler from then on.
+    pub lblc_expiration: u32,
+    /// How long an lblcr set stays as it is before its most loaded server leaves it, in seconds. Default 86,400.
+    pub lblcr_expiration: u32,
     /// What to do with a TCP segment that opens no connection and belongs to none. Default: refuse.
     pub on_miss: OnMiss,
     /// Decrement TTL or hop limit, as IPVS does. Default off: the IP packet stays byte for byte as it
@@ -149,6 +180,16 @@ impl Default for Knobs {
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            expire_quiescent_template: false,
+            schedule_icmp: false,
+            secure_tcp: false,
+            drop_entry: false,
+            drop_packet: false,
+            seeded_start: false,
+            maglev_entries: 4093,
+            lblc_expiration: 86_400,
+            lblcr_expiration: 86_400,
             on_miss: OnMiss::Refuse,
             decrement_ttl: false,
             answers_per_second: 1000,
@@ -167,6 +208,14 @@ pub struct DirectorConfig {
     /// The most connections at one time, 64 to 2^30; an IPv6 connection counts twice. Each takes 80 bytes at
     /// once. Default 1,048,576.
     pub max_connections: u32,
+    /// The most persistence templates at one time, 64 to 2^30; an IPv6 one counts twice. Each takes 80 bytes at once.
+    /// Default 65,536. When all are taken a new client is served without persistence, and counted.
+    pub max_templates: u32,
+    /// The most fragmented packets at one time whose server is remembered, 16 to 65,536. Default 1024.
+    pub max_fragmented: u32,
+    /// The most mark rules, 0 to 1024. Every frame to an address that only mark rules know is held against all of them.
+    /// Default 64.
+    pub max_mark_rules: u32,
     /// The most virtual services, 1 to 65,536. Default 1024.
     pub max_services: u32,
     /// The most real servers of all services together, 1 to 1,048,576, removed ones included while
@@ -191,6 +240,9 @@ impl DirectorConfig {
             interfaces,
             local_addresses: Vec::new(),
             max_connections: 1 << 20,
+            max_templates: 1 << 16,
+            max_fragmented: 1024,
+            max_mark_rules: 64,
             max_services: 1024,
             max_destinations: 4096,
             pool_buffers: 256,

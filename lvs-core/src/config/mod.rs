@@ -5,10 +5,15 @@
 
 mod change;
 mod director;
+mod mark;
 mod service;
 
 pub use change::{ApplyError, Change, ChangeError};
 pub use director::{
     ConfigError, DirectorConfig, InterfaceConfig, InterfaceId, Knobs, OnMiss, Timeouts, VlanPath,
 };
-pub use service::{DestinationConfig, ForwardingMethod, Protocol, SchedulerKind, ServiceConfig, ServiceKey};
+pub use mark::{MAX_PORT_RANGES, MarkRule, PortRange, PortRanges};
+pub use service::{
+    ClientMask, DestinationConfig, ForwardingMethod, Persistence, Protocol, SchedulerFlags, SchedulerKind,
+    ServiceConfig, ServiceKey, UnknownSchedulerError,
+};

@@ -10,6 +10,7 @@
 //!   word  8  packets
 //!   word  9  next in wheel slot or free list word 10  previous
 //!   word 11  wheel slot
+//!   word 12  its template (number + 1, or 0)  |  how many connections it has (template)
 //!   second line (IPv6): words 4-7 client's address, 8-11 virtual address; word 3 stays zero
 //! ```
 
@@ -32,6 +33,7 @@ const PACKETS: usize = 8;
 const NEXT: usize = 9;
 const PREVIOUS: usize = 10;
 const SLOT: usize = 11;
+const CONTROL: usize = 12;
 /// In a second line.
 const CLIENT: usize = 4;
 const VIRTUAL: usize = 8;
@@ -77,6 +79,13 @@ impl Line {
                 self.0[KIND] = u32::from(protocol) | (LineKind::V6 as u32) << 8;
             }
         }
+    }
+
+    /// Writes another key with the same addresses, which must be of the same family; everything else stays.
+    pub(super) fn rename(&mut self, key: &FlowKey, hash: FlowHash) {
+        let state = self.state();
+        self.set_key(key, hash);
+        self.set_state(state);
     }
 
     /// Writes the addresses of an IPv6 connection into its second line. Not where the first line has its kind: clients
@@ -193,6 +202,27 @@ impl Line {
 
     pub(crate) const fn set_packets(&mut self, packets: u32) {
         self.0[PACKETS] = packets;
+    }
+
+    /// The number of the template it was made by.
+    pub(crate) const fn template(&self) -> Option<u32> {
+        self.0[CONTROL].checked_sub(1)
+    }
+
+    pub(crate) const fn set_template(&mut self, template: Option<u32>) {
+        self.0[CONTROL] = match template {
+            Some(number) => number + 1,
+            None => 0,
+        };
+    }
+
+    /// How many connections a template has.
+    pub(crate) const fn children(&self) -> u32 {
+        self.0[CONTROL]
+    }
+
+    pub(crate) const fn set_children(&mut self, children: u32) {
+        self.0[CONTROL] = children;
     }
 
     /// Notes a packet.

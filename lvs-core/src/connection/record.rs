@@ -26,6 +26,26 @@ pub enum ConnectionState {
     Close,
     /// UDP has one state only.
     Udp,
+    /// TCP with `secure_tcp`: the client opened it.
+    SynAck,
+    /// A template one of whose connections was established.
+    Assured,
+    /// SCTP: the client sent INIT.
+    SctpInit1,
+    /// SCTP: the client sent INIT again.
+    SctpInit,
+    /// SCTP: the client answered an INIT.
+    SctpCookieSent,
+    /// SCTP: the client sent COOKIE ECHO, or data.
+    SctpEstablished,
+    /// SCTP: the client sent SHUTDOWN.
+    SctpShutdownReceived,
+    /// SCTP: the client acknowledged a shutdown.
+    SctpShutdownAckSent,
+    /// SCTP: the client refused with ERROR.
+    SctpRejected,
+    /// SCTP: over.
+    SctpClosed,
 }
 
 impl ConnectionState {
@@ -38,6 +58,16 @@ impl ConnectionState {
             4 => Self::TimeWait,
             5 => Self::Close,
             6 => Self::Udp,
+            7 => Self::SynAck,
+            8 => Self::Assured,
+            9 => Self::SctpInit1,
+            10 => Self::SctpInit,
+            11 => Self::SctpCookieSent,
+            12 => Self::SctpEstablished,
+            13 => Self::SctpShutdownReceived,
+            14 => Self::SctpShutdownAckSent,
+            15 => Self::SctpRejected,
+            16 => Self::SctpClosed,
             _ => Self::None,
         }
     }
@@ -53,13 +83,23 @@ impl ConnectionState {
             Self::TimeWait => "TIME_WAIT",
             Self::Close => "CLOSE",
             Self::Udp => "UDP",
+            Self::SynAck => "SYNACK",
+            Self::Assured => "ASSURED",
+            Self::SctpInit1 => "INIT1",
+            Self::SctpInit => "INIT",
+            Self::SctpCookieSent => "C-SENT",
+            Self::SctpEstablished => "ESTABLISHED",
+            Self::SctpShutdownReceived => "S-RECEIVED",
+            Self::SctpShutdownAckSent => "S-ACK_SENT",
+            Self::SctpRejected => "REJECTED",
+            Self::SctpClosed => "CLOSED",
         }
     }
 
     /// Whether it counts as an active connection of its server.
     #[must_use]
     pub const fn is_active(self) -> bool {
-        matches!(self, Self::SynReceived | Self::Established)
+        matches!(self, Self::SynReceived | Self::SynAck | Self::Established | Self::SctpEstablished)
     }
 }
 
@@ -72,11 +112,14 @@ impl fmt::Display for ConnectionState {
 /// A connection as a plain value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionRecord {
-    /// The transport protocol.
-    pub protocol: Protocol,
-    /// The client's address and port (CIP).
+    /// The transport protocol; `None` for a template of a marked service, which holds for all protocols.
+    pub protocol: Option<Protocol>,
+    /// Whether it is a persistence template: not a connection, but where the connections of a client go.
+    pub template: bool,
+    /// The client's address and port (CIP); for a template its masked address and port 0.
     pub client: SocketAddr,
-    /// The virtual service's (VIP).
+    /// The virtual service's (VIP). For a template of a marked service the mark in the last 32 bits of the address, and
+    /// port 0; for a template that was given up port 65535.
     pub virtual_address: SocketAddr,
     /// The real server's (RIP).
     pub destination: SocketAddr,

@@ -14,7 +14,7 @@ use crate::time::Instant;
 
 /// The number of a connection while it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ConnectionId(u32);
+pub(crate) struct ConnectionId(pub(crate) u32);
 
 /// A guess which connection a flow is, to be confirmed once its memory has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,7 @@ impl<M: TableMemory> ConnectionTable<M> {
         line.set_last_seen(now);
         line.set_timeout(new.timeout);
         line.set_packets(0);
+        line.set_template(None);
         if let FlowKey::V6 { client, virtual_address, .. } = *key {
             self.slab.lines_mut()[entry as usize + 1].set_addresses(client, virtual_address);
         }
@@ -192,10 +193,41 @@ impl<M: TableMemory> ConnectionTable<M> {
     /// Forgets the next connection whose time is over and answers what it was; `None` if there is none or `budget`
     /// is used up.
     pub(crate) fn expire(&mut self, now: Instant, budget: &mut u32) -> Option<Line> {
-        let entry = self.wheel.pop(self.slab.lines_mut(), ticks(now), budget)?;
-        let line = self.slab.lines()[entry as usize];
-        self.forget(ConnectionId(entry));
-        Some(line)
+        self.expire_unless(now, budget, |_| None)
+    }
+
+    /// The same, but an entry for which `longer` answers a number of ticks gets that much more time.
+    pub(crate) fn expire_unless(
+        &mut self,
+        now: Instant,
+        budget: &mut u32,
+        longer: impl Fn(&Line) -> Option<u32>,
+    ) -> Option<Line> {
+        let now = ticks(now);
+        while let Some(entry) = self.wheel.pop(self.slab.lines_mut(), now, budget) {
+            let line = &mut self.slab.lines_mut()[entry as usize];
+            if let Some(timeout) = longer(line) {
+                line.set_timeout(timeout);
+                line.set_last_seen(now);
+                self.wheel.link(self.slab.lines_mut(), entry, now.wrapping_add(timeout));
+                continue;
+            }
+            let line = *line;
+            self.forget(ConnectionId(entry));
+            return Some(line);
+        }
+        None
+    }
+
+    /// Gives an entry another flow, of the same family, and finds it by that from now on. If there is no place for it in
+    /// the index it is found by no flow any more.
+    pub(crate) fn rename(&mut self, id: ConnectionId, key: &FlowKey) {
+        let entry = id.0;
+        self.index.remove(hash_of(self.slab.lines(), &self.hasher, entry), entry);
+        let hash = self.hasher.hash(key);
+        self.slab.lines_mut()[entry as usize].rename(key, hash);
+        let (lines, hasher) = (self.slab.lines(), &self.hasher);
+        self.index.insert(hash, entry, |other| hash_of(lines, hasher, other));
     }
 
     /// When `expire` should be called next.

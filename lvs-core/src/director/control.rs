@@ -2,20 +2,25 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::validate::{check_timeouts, is_unicast};
 use super::{Director, Local, MAX_STATIC_NEIGHBOURS, NextHop};
 use crate::config::{
-    ApplyError, Change, ChangeError, DestinationConfig, InterfaceId, ServiceConfig, ServiceKey,
+    ApplyError, Change, ChangeError, ClientMask, DestinationConfig, InterfaceId, Protocol, ServiceConfig,
+    ServiceKey, Timeouts,
 };
 use crate::connection::TableMemory;
 use crate::connection::state::StateTimeouts;
 use crate::neighbour::LocalKind;
 use crate::pool::Queue;
 use crate::quick_hash::QuickMap;
-use crate::scheduler::Server;
-use crate::service::{Reach, ServiceId};
+use crate::scheduler::{SchedulerOptions, Server};
+use crate::service::{Reach, Serves, ServiceId};
 use crate::time::Instant;
+
+/// The longest slow start.
+const LONGEST_SLOW_START: Duration = Duration::from_secs(86_400);
 
 impl<M: TableMemory> Director<M> {
     /// Carries out a list of edits, in order. Connections that an edit does not concern are not touched.
@@ -45,9 +50,11 @@ impl<M: TableMemory> Director<M> {
         match *change {
             Change::AddService(config) => self.add_service(now, config),
             Change::EditService(config) => {
+                let options = self.scheduler_options(&config);
                 if let Some(service) = self.service_mut(config.key) {
-                    service.edit(config);
+                    service.edit(config, &options);
                 }
+                self.number_servers(config.key);
             }
             Change::RemoveService(key) => self.remove_service(key),
             Change::AddDestination(key, config) => self.add_destination(now, key, config),
@@ -60,7 +67,16 @@ impl<M: TableMemory> Director<M> {
                 for key in keys {
                     self.remove_service(key);
                 }
+                self.clear_marks();
             }
+            Change::DrainDestination { service, address, port, deadline } => {
+                self.drain(service, address, port_under_direct_routing(service, port), deadline);
+            }
+            Change::AddMarkRule(rule) => {
+                self.services.add_mark(rule);
+                let _ = self.neighbours.add_local_prefix(now, rule.destination);
+            }
+            Change::ClearMarkRules => self.clear_marks(),
             Change::SetTimeouts(timeouts) => {
                 self.timeouts = timeouts;
                 self.state_timeouts = StateTimeouts::new(&timeouts);
@@ -89,8 +105,11 @@ impl<M: TableMemory> Director<M> {
     }
 
     fn add_service(&mut self, now: Instant, config: ServiceConfig) {
-        self.services.add(config);
-        let ServiceKey::Address { address, .. } = config.key;
+        let options = self.scheduler_options(&config);
+        self.services.add(config, &options);
+        let Some(address) = config.key.address() else {
+            return;
+        };
         let local = self.locals.get(address).unwrap_or(Local { services: 0, own: false });
         // There is room: as many addresses as services may exist.
         let _ = self.neighbours.add_local(now, address, LocalKind::Vip);
@@ -104,8 +123,10 @@ impl<M: TableMemory> Director<M> {
         for server in service.servers() {
             self.drop_destination(server.destination);
         }
-        let ServiceKey::Address { address, .. } = key;
-        if let Some(local) = self.locals.get(address) {
+        self.leave_no_orphans();
+        if let Some(address) = key.address()
+            && let Some(local) = self.locals.get(address)
+        {
             self.neighbours.remove_local(address, LocalKind::Vip);
             self.locals.set(address, Local { services: local.services.saturating_sub(1), ..local });
         }
@@ -120,16 +141,81 @@ impl<M: TableMemory> Director<M> {
         // A number that somebody else had, or a server that returns.
         self.estimator.restart(destination, self.destinations.totals(destination));
         self.find_way(now, destination, config.address);
-        let server =
-            Server { address: config.address, port: config.port, weight: config.weight, destination };
+        let (weight, slow_start) = self.first_weight(key, config.weight);
+        if let Some(length) = slow_start {
+            self.ramps.start(now, destination, length);
+        }
+        let lane = self.destinations.lane(destination);
+        let server = Server {
+            address: config.address,
+            port: config.port,
+            weight,
+            active: lane.active,
+            inactive: lane.inactive,
+            overloaded: self.destinations.get(destination).overloaded,
+            configured: config.weight,
+            destination,
+        };
         if let Some(service) = self.services.get_mut(service) {
             service.add(server);
         }
+        self.number_servers(key);
+    }
+
+    /// Tells the servers of a service where they stand.
+    fn number_servers(&mut self, key: ServiceKey) {
+        let Some(id) = self.services.id(key) else {
+            return;
+        };
+        let Some(service) = self.services.get(id) else {
+            return;
+        };
+        for (place, server) in (0..).zip(service.servers()) {
+            let lane = self.destinations.lane_mut(server.destination);
+            lane.serves = Serves { service: id, place };
+            lane.own_timeouts = service.timeouts.is_some();
+        }
+    }
+
+    fn scheduler_options(&self, config: &ServiceConfig) -> SchedulerOptions {
+        SchedulerOptions {
+            flags: config.flags,
+            seed: self.scheduler_seed,
+            seeded_start: self.knobs.seeded_start,
+            maglev_entries: self.knobs.maglev_entries.clamp(251, 131_071),
+            lblc_expiration: self.knobs.lblc_expiration,
+            lblcr_expiration: self.knobs.lblcr_expiration,
+        }
+    }
+
+    fn clear_marks(&mut self) {
+        for rule in self.services.marks() {
+            self.neighbours.remove_local_prefix(rule.destination);
+        }
+        self.services.clear_marks();
+    }
+
+    /// Quiesces a server and sets the time at which its connections have to be over.
+    fn drain(&mut self, key: ServiceKey, address: IpAddr, port: u16, deadline: Duration) {
+        let now = self.now;
+        let Some(service) = self.service_mut(key) else {
+            return;
+        };
+        let Some(place) = service.place_of(address, port) else {
+            return;
+        };
+        service.configure(place, 0, 0);
+        let destination = service.servers()[place].destination;
+        self.destinations.get_mut(destination).config.weight = 0;
+        self.ramps.drain(destination, now + deadline);
     }
 
     /// Sets up how frames reach a server.
     fn find_way(&mut self, now: Instant, destination: u32, address: IpAddr) {
-        let Some((interface, next_hop)) = self.route_to(address) else {
+        // A packet cannot be sent to an address that is the director's own; IPVS would hand it to its host.
+        let own = self.interfaces.iter().any(|one| one.addresses.iter().any(|a| a.address() == address));
+        let route = self.route_to(address).filter(|_| !own && self.locals.get(address).is_none());
+        let Some((interface, next_hop)) = route else {
             self.destinations.lane_mut(destination).reach = Reach::NoRoute;
             return;
         };
@@ -152,15 +238,30 @@ impl<M: TableMemory> Director<M> {
 
     fn edit_destination(&mut self, key: ServiceKey, config: DestinationConfig) {
         let port = port_under_direct_routing(key, config.port);
+        let (first, slow_start) = self.first_weight(key, config.weight);
         let Some(service) = self.service_mut(key) else {
             return;
         };
         let Some(place) = service.place_of(config.address, port) else {
             return;
         };
-        service.reweigh(place, config.weight);
         let destination = service.servers()[place].destination;
-        self.destinations.get_mut(destination).config = DestinationConfig { port, ..config };
+        // Who comes back from weight 0 starts slowly, like a new one.
+        let slow_start = slow_start.filter(|_| service.servers()[place].weight == 0);
+        let weight = if slow_start.is_some() { first } else { config.weight };
+        service.configure(place, config.weight, weight);
+        self.ramps.forget(destination);
+        if let Some(length) = slow_start {
+            self.ramps.start(self.now, destination, length);
+        }
+        self.destinations.edit(destination, DestinationConfig { port, ..config });
+        if self.destinations.lane(destination).reach == Reach::Drained {
+            let is_reachable = self.destinations.get(destination).neighbour.is_some();
+            let reach = if is_reachable { Reach::Unresolved } else { Reach::NoRoute };
+            self.destinations.lane_mut(destination).reach = reach;
+            self.refresh_lane(destination);
+        }
+        self.note_load(destination);
     }
 
     fn remove_destination(&mut self, key: ServiceKey, address: IpAddr, port: u16) {
@@ -174,6 +275,15 @@ impl<M: TableMemory> Director<M> {
                 service.removed.add(&counted);
             }
             self.drop_destination(server.destination);
+            self.number_servers(key);
+            self.leave_no_orphans();
+        }
+    }
+
+    /// As IPVS, `expire_nodest_conn` does not wait for a packet: servers were removed, and all that is left of them goes.
+    const fn leave_no_orphans(&mut self) {
+        if self.knobs.expire_nodest_conn {
+            self.sweep.look_for_orphans();
         }
     }
 
@@ -181,6 +291,7 @@ impl<M: TableMemory> Director<M> {
     fn drop_destination(&mut self, destination: u32) {
         // Its counts are with its service now: if it returns, it counts from zero.
         self.destinations.zero(destination);
+        self.ramps.forget(destination);
         let Some(neighbour) = self.destinations.remove(destination) else {
             return;
         };
@@ -207,9 +318,7 @@ impl<M: TableMemory> Director<M> {
 /// Under direct routing the packet is not changed, so a server listens where the service does. IPVS sets the port
 /// silently; whoever reads rules may want to warn.
 const fn port_under_direct_routing(service: ServiceKey, _port: u16) -> u16 {
-    match service {
-        ServiceKey::Address { port, .. } => port,
-    }
+    service.port()
 }
 
 /// What the edits so far would have made of the configuration.
@@ -223,6 +332,8 @@ struct Scratch<'d, M: TableMemory> {
     remembered: QuickMap<(ServiceKey, IpAddr, u16), u32>,
     /// Neighbours with a fixed address, once one was touched.
     statics: Option<super::AddressSet>,
+    /// How many mark rules there would be.
+    marks: u32,
 }
 
 /// Servers by address and port, with their number if they exist already.
@@ -240,19 +351,21 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
             destinations_left: director.destinations.vacancies().into(),
             remembered: QuickMap::default(),
             statics: None,
+            marks: director.services.marks().len() as u32,
         }
     }
 
     fn check(&mut self, change: &Change) -> Result<(), ChangeError> {
         match *change {
-            Change::AddService(config) => self.add_service(config.key),
+            Change::AddService(config) => self.add_service(&config),
             Change::EditService(config) => {
-                self.service(config.key).map(drop).ok_or(ChangeError::NoSuchService)
+                self.service(config.key).ok_or(ChangeError::NoSuchService)?;
+                check_service(&config)
             }
             Change::RemoveService(key) => self.remove_service(key),
             Change::AddDestination(key, config) => self.add_destination(key, &config),
             Change::EditDestination(key, config) => {
-                check_weight(&config)?;
+                check_limits(&config)?;
                 let place = (config.address, port_under_direct_routing(key, config.port));
                 let service = self.service(key).ok_or(ChangeError::ServiceNotDefined)?;
                 service.servers.get(&place).map(drop).ok_or(ChangeError::NoSuchDestination)
@@ -264,6 +377,27 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
                 for key in self.keys() {
                     self.remove_service(key)?;
                 }
+                self.marks = 0;
+                Ok(())
+            }
+            Change::DrainDestination { service, address, port, deadline } => {
+                let place = (address, port_under_direct_routing(service, port));
+                let service = self.service(service).ok_or(ChangeError::ServiceNotDefined)?;
+                service.servers.get(&place).ok_or(ChangeError::NoSuchDestination)?;
+                if deadline > Timeouts::MAX { Err(ChangeError::DeadlineOutOfRange) } else { Ok(()) }
+            }
+            Change::AddMarkRule(rule) => {
+                if rule.mark == 0 {
+                    return Err(ChangeError::MarkZero);
+                }
+                if self.marks >= self.director.max_mark_rules {
+                    return Err(ChangeError::TooManyMarkRules);
+                }
+                self.marks += 1;
+                Ok(())
+            }
+            Change::ClearMarkRules => {
+                self.marks = 0;
                 Ok(())
             }
             Change::SetTimeouts(timeouts) => {
@@ -296,14 +430,9 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
         scratch.as_mut()
     }
 
-    fn add_service(&mut self, key: ServiceKey) -> Result<(), ChangeError> {
-        let ServiceKey::Address { address, port, .. } = key;
-        if !is_unicast(address) {
-            return Err(ChangeError::ServiceAddressNotUnicast);
-        }
-        if port == 0 {
-            return Err(ChangeError::ServicePortZero);
-        }
+    fn add_service(&mut self, config: &ServiceConfig) -> Result<(), ChangeError> {
+        let key = config.key;
+        check_service(config)?;
         if self.service(key).is_some() {
             return Err(ChangeError::ServiceExists);
         }
@@ -327,11 +456,10 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
     }
 
     fn add_destination(&mut self, key: ServiceKey, config: &DestinationConfig) -> Result<(), ChangeError> {
-        check_weight(config)?;
-        let ServiceKey::Address { address: vip, .. } = key;
+        check_limits(config)?;
         let place = (config.address, port_under_direct_routing(key, config.port));
         let service = self.service(key).ok_or(ChangeError::ServiceNotDefined)?;
-        if vip.is_ipv4() != config.address.is_ipv4() {
+        if key.is_ipv6() != config.address.is_ipv6() {
             return Err(ChangeError::FamilyMismatch);
         }
         if service.servers.contains_key(&place) {
@@ -390,9 +518,44 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
     }
 }
 
-fn check_weight(config: &DestinationConfig) -> Result<(), ChangeError> {
+/// What has to hold of a service whatever else there is.
+fn check_service(config: &ServiceConfig) -> Result<(), ChangeError> {
+    match config.key {
+        ServiceKey::Address { address, .. } if !is_unicast(address) => {
+            return Err(ChangeError::ServiceAddressNotUnicast);
+        }
+        ServiceKey::Address { port: 0, .. } if config.persistence.is_none() => {
+            return Err(ChangeError::ServicePortZero);
+        }
+        ServiceKey::Address { protocol, .. } if config.one_packet && protocol != Protocol::Udp => {
+            return Err(ChangeError::OnePacketNotUdp);
+        }
+        ServiceKey::Mark { mark: 0, .. } => return Err(ChangeError::MarkZero),
+        _ => {}
+    }
+    if let Some(persistence) = config.persistence {
+        if persistence.timeout.as_secs() == 0 || persistence.timeout > Timeouts::MAX {
+            return Err(ChangeError::PersistenceOutOfRange);
+        }
+        match (persistence.mask, config.key.is_ipv6()) {
+            (ClientMask::V4(1..), false) | (ClientMask::V6(1..=128), true) => {}
+            _ => return Err(ChangeError::MaskMismatch),
+        }
+    }
+    if config.slow_start.is_some_and(|time| time > LONGEST_SLOW_START) {
+        return Err(ChangeError::SlowStartOutOfRange);
+    }
+    config
+        .timeouts
+        .map_or(Ok(()), |timeouts| check_timeouts(&timeouts).map_err(|_| ChangeError::TimeoutOutOfRange))
+}
+
+fn check_limits(config: &DestinationConfig) -> Result<(), ChangeError> {
     if config.weight > DestinationConfig::MAX_WEIGHT {
         return Err(ChangeError::WeightOutOfRange);
+    }
+    if config.lower_threshold > config.upper_threshold {
+        return Err(ChangeError::ThresholdsOutOfRange);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! TCP and UDP to one of the director's addresses: known connections, and new ones.
+//! TCP, UDP and SCTP to one of the director's addresses: known connections, and flows that have none.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::Director;
 use crate::classify::{Packet, PacketKind};
@@ -11,17 +12,17 @@ use crate::connection::{
 use crate::event::Event;
 use crate::io::Frame;
 use crate::observe::{Answer, Forgotten, Hashed, Observation, Observer};
-use crate::service::{Reach, ServiceId};
+use crate::service::{FTP, FTP_DATA, Reach, ServiceId};
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::tcp_flag;
-use core::time::Duration;
+use crate::wire::{sctp_chunk, tcp_flag};
 
 /// How long after the connection table was full flows are taken for ones that began then.
 const FULL_MEMORY: Duration = Duration::from_secs(120);
-
 /// What `conn_reuse_mode` bit 1 adds.
 const REUSE_FIN_WAIT: u8 = 2;
+/// `drop_packet` refuses every tenth.
+const SHED_EVERY: u8 = 10;
 
 impl<M: TableMemory> Director<M> {
     #[inline]
@@ -64,7 +65,12 @@ impl<M: TableMemory> Director<M> {
         if self.knobs.expire_nodest_conn && self.destinations.lane(destination).reach == Reach::Gone {
             return Some(Forgotten::DestinationGone);
         }
-        if packet.kind != PacketKind::Tcp || packet.tcp_flags & tcp_flag::SYN == 0 {
+        let opens = match packet.kind {
+            PacketKind::Tcp => packet.tcp_flags & tcp_flag::SYN != 0,
+            PacketKind::Sctp => packet.sctp_chunk == sctp_chunk::INIT,
+            _ => false,
+        };
+        if !opens {
             return None;
         }
         // As in IPVS, a quiesced server loses its old clients to this rule whatever conn_reuse_mode says.
@@ -73,11 +79,12 @@ impl<M: TableMemory> Director<M> {
         }
         let mode = self.knobs.conn_reuse_mode;
         let over = match entry.state() {
-            ConnectionState::TimeWait | ConnectionState::Close => mode != 0,
+            ConnectionState::TimeWait | ConnectionState::Close | ConnectionState::SctpClosed => mode != 0,
             ConnectionState::FinWait => mode & REUSE_FIN_WAIT != 0,
             _ => false,
         };
-        over.then_some(Forgotten::PortReused)
+        // A persistent client's connections stay with its template.
+        (over && entry.template().is_none()).then_some(Forgotten::PortReused)
     }
 
     #[inline]
@@ -90,34 +97,75 @@ impl<M: TableMemory> Director<M> {
         observer: &mut O,
     ) -> Verdict {
         let now = ticks(self.now);
+        let secure = self.knobs.secure_tcp;
         let entry = self.connections.entry_mut(id);
         let destination = entry.destination();
-        if self.destinations.lane(destination).reach == Reach::Gone {
-            return Verdict::Drop(DropReason::DestinationGone);
+        let lane = self.destinations.lane(destination);
+        if matches!(lane.reach, Reach::Gone | Reach::Drained) {
+            return self.handle_orphan(frame, interface, packet, id, observer);
         }
         let before = entry.state();
-        let after = match packet.kind {
-            PacketKind::Tcp => state::after_segment(before, packet.tcp_flags),
-            _ => ConnectionState::Udp,
-        };
-        let timeout = self.state_timeouts.of(after);
+        let after = state_after(before, packet, secure);
+        let timeout =
+            if lane.own_timeouts { self.services.timeout_of(lane.serves.service, after) } else { None };
+        let timeout = timeout.unwrap_or_else(|| self.state_timeouts.of(after));
         let shorter = timeout < entry.timeout();
         entry.touch(now);
         entry.set_timeout(timeout);
         if before != after {
             entry.set_state(after);
-            if before.is_active() != after.is_active() {
-                self.destinations.connection_changed(destination, after.is_active());
-            }
+            let template = entry.template();
+            self.note_state(destination, template, before, after);
         }
         if shorter {
             self.connections.hasten(id);
         }
         if O::ENABLED {
-            let destination = self.socket_of(destination);
+            let destination = self.socket_of(destination, &packet.flow);
             observer.observe(&Observation::Known { flow: &packet.flow, before, after, destination });
         }
         self.forward(frame, interface, packet, destination, observer)
+    }
+
+    /// A connection entered another state.
+    fn note_state(
+        &mut self,
+        destination: u32,
+        template: Option<u32>,
+        before: ConnectionState,
+        after: ConnectionState,
+    ) {
+        if before.is_active() != after.is_active() {
+            self.destinations.connection_changed(destination, after.is_active());
+            self.note_load(destination);
+        }
+        if matches!(after, ConnectionState::Established | ConnectionState::SctpEstablished)
+            && let Some(template) = template
+        {
+            self.assure(template);
+        }
+    }
+
+    /// A known connection whose server has been removed, or was to be free of connections by now.
+    fn handle_orphan<O: Observer>(
+        &mut self,
+        frame: &Frame<'_>,
+        interface: InterfaceId,
+        packet: &Packet,
+        id: ConnectionId,
+        observer: &mut O,
+    ) -> Verdict {
+        let destination = self.connections.entry(id).destination();
+        if self.destinations.lane(destination).reach == Reach::Drained {
+            self.forget(id);
+            self.refuse(frame, interface, packet, observer);
+            return Verdict::Drop(DropReason::Drained);
+        }
+        // IPVS takes its hands off a family of which it has no service; the host answers.
+        if !self.services.any_of_family(packet.is_ipv6()) {
+            self.refuse(frame, interface, packet, observer);
+        }
+        Verdict::Drop(DropReason::DestinationGone)
     }
 
     /// A flow without a connection.
@@ -129,7 +177,9 @@ impl<M: TableMemory> Director<M> {
         hash: FlowHash,
         observer: &mut O,
     ) -> Verdict {
-        let Some(service) = self.services.find(&packet.flow) else {
+        let is_active_ftp = packet.kind == PacketKind::Tcp && packet.flow.client_port() == FTP_DATA;
+        let service = self.services.find(&packet.flow).filter(|_| !is_active_ftp);
+        let Some(service) = service else {
             self.refuse(frame, interface, packet, observer);
             return Verdict::Drop(DropReason::NoService);
         };
@@ -138,22 +188,30 @@ impl<M: TableMemory> Director<M> {
         {
             observer.observe(&Observation::Service { key });
         }
-        if packet.kind == PacketKind::Tcp && !self.opens(packet.tcp_flags) {
-            if let Some(because) = self.hashes_unknown() {
+        if let Err(reason) = self.opens(packet) {
+            if reason == DropReason::NotSyn
+                && let Some(because) = self.hashes_unknown()
+            {
                 return self.forward_hashed(frame, interface, packet, service, because, observer);
             }
-            self.answer(frame, interface, packet, Answer::Reset, observer);
-            return Verdict::Drop(DropReason::NotSyn);
+            self.refuse(frame, interface, packet, observer);
+            return Verdict::Drop(reason);
         }
-        let Some(destination) = self.schedule(service, packet, observer) else {
-            // Silence for an RST; the answer itself sees to that only for RST answers.
-            if packet.tcp_flags & tcp_flag::RST == 0 || packet.kind != PacketKind::Tcp {
-                self.answer(frame, interface, packet, Answer::PortUnreachable, observer);
+        if self.knobs.drop_packet && self.sheds() {
+            return Verdict::Drop(DropReason::Shed);
+        }
+        let Some(choice) = self.choose(service, packet, observer) else {
+            // As IPVS: what FTP's service catches besides its own port, and has no server for, is the host's.
+            if self.is_other_port_of_ftp(service, packet) {
+                self.refuse(frame, interface, packet, observer);
+                return Verdict::Drop(DropReason::NoService);
             }
+            self.answer(frame, interface, packet, Answer::PortUnreachable, observer);
             return Verdict::Drop(DropReason::NoDestination);
         };
-        match self.connect(packet, hash, destination) {
-            Ok(()) => self.forward(frame, interface, packet, destination, observer),
+        let state = state_after(ConnectionState::None, packet, self.knobs.secure_tcp);
+        match self.connect(&packet.flow, hash, service, choice, state) {
+            Ok(()) => self.forward(frame, interface, packet, choice.destination, observer),
             Err(Full) => {
                 self.note_full();
                 self.forward_hashed(frame, interface, packet, service, Hashed::TableFull, observer)
@@ -161,9 +219,33 @@ impl<M: TableMemory> Director<M> {
         }
     }
 
-    /// Whether a segment may open a connection.
-    const fn opens(&self, flags: u8) -> bool {
-        flags & tcp_flag::RST == 0 && (flags & tcp_flag::SYN != 0 || self.knobs.sloppy_tcp)
+    fn is_other_port_of_ftp(&self, service: ServiceId, packet: &Packet) -> bool {
+        let key = self.services.get(service).map(|service| service.config.key);
+        key.is_some_and(|key| key.port() == FTP && packet.flow.virtual_port() != FTP)
+    }
+
+    /// Whether a packet may open a connection; if not, why it is dropped.
+    const fn opens(&self, packet: &Packet) -> Result<(), DropReason> {
+        match packet.kind {
+            PacketKind::Tcp => {
+                let flags = packet.tcp_flags;
+                let opens = flags & tcp_flag::SYN != 0 || self.knobs.sloppy_tcp;
+                if opens && flags & tcp_flag::RST == 0 { Ok(()) } else { Err(DropReason::NotSyn) }
+            }
+            PacketKind::Sctp => {
+                let chunk = packet.sctp_chunk;
+                let opens = chunk == sctp_chunk::INIT || self.knobs.sloppy_sctp;
+                if opens && chunk != sctp_chunk::ABORT { Ok(()) } else { Err(DropReason::NotInit) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `drop_packet` hits this attempt: the first of every ten.
+    const fn sheds(&mut self) -> bool {
+        let hit = self.shed == 0;
+        self.shed = (self.shed + 1) % SHED_EVERY;
+        hit
     }
 
     /// Whether flows without a connection are served by the hash now, and why.
@@ -176,36 +258,38 @@ impl<M: TableMemory> Director<M> {
         recently.then_some(Hashed::TableWasFull)
     }
 
-    /// Asks the service's scheduler for a server.
-    fn schedule<O: Observer>(
+    /// Makes the connection, unless the service remembers none.
+    pub(super) fn connect(
         &mut self,
+        flow: &crate::classify::FlowKey,
+        hash: FlowHash,
         service: ServiceId,
-        packet: &Packet,
-        observer: &mut O,
-    ) -> Option<u32> {
-        let service = self.services.get_mut(service)?;
-        if !O::ENABLED {
-            let place = service.schedule(&packet.flow)?;
-            return Some(service.servers()[place].destination);
-        }
-        let state = service.scheduler_state();
-        let picked = service.schedule(&packet.flow);
-        let (scheduler, servers) = (service.config.scheduler, service.servers());
-        observer.observe(&Observation::Scheduled { scheduler, state, servers, picked });
-        picked.map(|place| servers[place].destination)
-    }
-
-    /// Makes the connection.
-    fn connect(&mut self, packet: &Packet, hash: FlowHash, destination: u32) -> Result<(), Full> {
-        let state = match packet.kind {
-            PacketKind::Tcp => state::after_segment(ConnectionState::None, packet.tcp_flags),
-            _ => ConnectionState::Udp,
-        };
-        let new = NewConnection { destination, state, timeout: self.state_timeouts.of(state) };
-        let id = self.connections.insert(self.now, hash, &packet.flow, new)?;
-        self.connections.entry_mut(id).touch(ticks(self.now));
-        self.destinations.connection_added(destination, state.is_active());
+        choice: super::choose::Choice,
+        state: ConnectionState,
+    ) -> Result<(), Full> {
+        let destination = choice.destination;
         self.statistics.connections_made += 1;
+        if choice.one_packet {
+            self.destinations.connection_passed(destination);
+            self.note_load(destination);
+            return Ok(());
+        }
+        let own = self.services.timeout_of(service, state);
+        let timeout = own.unwrap_or_else(|| self.state_timeouts.of(state));
+        let new = NewConnection { destination, state, timeout };
+        let inserted = self.connections.insert(self.now, hash, flow, new);
+        let id = inserted.inspect_err(|_| self.statistics.connections_made -= 1)?;
+        let entry = self.connections.entry_mut(id);
+        entry.touch(ticks(self.now));
+        entry.set_template(choice.template);
+        self.destinations.connection_added(destination, state.is_active());
+        self.note_load(destination);
+        if let Some(template) = choice.template {
+            self.adopt(template);
+            if matches!(state, ConnectionState::Established | ConnectionState::SctpEstablished) {
+                self.assure(template);
+            }
+        }
         Ok(())
     }
 
@@ -236,7 +320,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Answers a packet to an address of ours where nothing listens, as a host does.
-    fn refuse<O: Observer>(
+    pub(super) fn refuse<O: Observer>(
         &mut self,
         frame: &Frame<'_>,
         interface: InterfaceId,
@@ -245,7 +329,8 @@ impl<M: TableMemory> Director<M> {
     ) {
         let answer = match packet.kind {
             PacketKind::Tcp => Answer::Reset,
-            _ => Answer::PortUnreachable,
+            PacketKind::Udp => Answer::PortUnreachable,
+            _ => Answer::ProtocolUnreachable,
         };
         self.answer(frame, interface, packet, answer, observer);
     }
@@ -278,22 +363,50 @@ impl<M: TableMemory> Director<M> {
 
     /// Forgets a connection before its time.
     pub(super) fn forget(&mut self, id: ConnectionId) {
-        let entry = self.connections.entry(id);
-        let (destination, active) = (entry.destination(), entry.state().is_active());
+        let entry = *self.connections.entry(id);
         self.connections.remove(id);
-        self.destinations.connection_removed(destination, active);
+        self.release(&entry);
     }
 
-    /// Forgets connections whose time is over.
+    /// Forgets connections and templates whose time is over.
     pub(super) fn expire_connections(&mut self, budget: &mut u32) {
         while let Some(entry) = self.connections.expire(self.now, budget) {
-            self.destinations.connection_removed(entry.destination(), entry.state().is_active());
+            self.release(&entry);
+        }
+        self.expire_templates(budget);
+    }
+
+    /// Takes a forgotten connection off the counts.
+    fn release(&mut self, entry: &crate::connection::Line) {
+        self.destinations.connection_removed(entry.destination(), entry.state().is_active());
+        self.note_load(entry.destination());
+        if let Some(template) = entry.template() {
+            self.disown(template);
         }
     }
 
-    /// A server's address and port.
-    pub(super) fn socket_of(&self, destination: u32) -> SocketAddr {
-        let config = &self.destinations.get(destination).config;
-        SocketAddr::new(config.address, config.port)
+    /// Tells a server's service what the server has to do.
+    pub(super) fn note_load(&mut self, destination: u32) {
+        let lane = self.destinations.lane(destination);
+        let (serves, active, inactive) = (lane.serves, lane.active, lane.inactive);
+        let overloaded = self.destinations.get(destination).overloaded;
+        if let Some(service) = self.services.get_mut(serves.service) {
+            service.load(serves.place as usize, active, inactive, overloaded);
+        }
+    }
+
+    /// A server's address and the port that a flow has there: under direct routing always the flow's own.
+    pub(super) fn socket_of(&self, destination: u32, flow: &crate::classify::FlowKey) -> SocketAddr {
+        SocketAddr::new(self.destinations.get(destination).config.address, flow.virtual_port())
+    }
+}
+
+/// The state after a packet.
+#[inline]
+const fn state_after(before: ConnectionState, packet: &Packet, secure: bool) -> ConnectionState {
+    match packet.kind {
+        PacketKind::Tcp => state::after_segment(before, packet.tcp_flags, secure),
+        PacketKind::Sctp => state::after_chunk(before, packet.sctp_chunk),
+        _ => ConnectionState::Udp,
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Estimator {
     due: Instant,
     /// By destination number: totals at the last time, and rates in 1/1024 per second.
     samples: Vec<Sample>,
+    /// Whether any rate is not zero.
+    fading: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,13 +36,12 @@ const FRACTION: u32 = 10;
 
 impl Estimator {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now + PERIOD, samples: Vec::new() }
+        Self { due: now + PERIOD, samples: Vec::new(), fading: false }
     }
 
     /// When the next estimate is due; never while nothing moves.
     pub(super) fn next(&self, moving: bool) -> Option<Instant> {
-        let fading = self.samples.iter().any(|sample| sample.rate != Rates::default());
-        (moving || fading).then_some(self.due)
+        (moving || self.fading).then_some(self.due)
     }
 
     /// Begins anew for a destination that has counted so much. Takes memory for destinations that it does not know yet.
@@ -77,11 +78,14 @@ impl<M: TableMemory> Director<M> {
             let rate = self.rates_of(id);
             statistics.add(&counted);
             rates.add(&rate);
-            let lane = self.destinations.lane(id);
+            let (lane, rest) = (self.destinations.lane(id), self.destinations.get(id));
             destinations.push(DestinationListing {
-                config: self.destinations.get(id).config,
+                config: rest.config,
                 active: lane.active,
                 inactive: lane.inactive,
+                persistent: rest.persistent,
+                overloaded: rest.overloaded,
+                effective_weight: server.weight,
                 statistics: counted,
                 rates: rate.rounded(),
             });
@@ -100,11 +104,14 @@ impl<M: TableMemory> Director<M> {
         }
         self.estimator.due = self.now + PERIOD;
         // Forgotten destinations too: their rates have to fade, or there would be something to do for ever.
+        let mut fading = false;
         for (id, sample) in (0..).zip(&mut self.estimator.samples) {
             let total = self.destinations.totals(id);
             sample.rate.approach(&sample.last, &total, PERIOD);
             sample.last = total;
+            fading |= sample.rate != Rates::default();
         }
+        self.estimator.fading = fading;
     }
 
     /// What the director has counted.

@@ -6,19 +6,27 @@
 //! | `validate.rs` | checks of a [`DirectorConfig`] |
 //! | `control.rs` | [`Director::apply`]: edits, whole or not at all |
 //! | `pipeline.rs` | batches and single frames, from classification to verdict |
-//! | `flow.rs` | known connections and new ones |
+//! | `flow.rs` | known connections, and flows that have none |
+//! | `choose.rs` | persistence, then the scheduler |
 //! | `outbound.rs` | forwarding, frames that wait, answers, `poll_transmit` |
 //! | `timers.rs` | what is due when |
+//! | `fragments.rs` | pieces of packets follow their first piece |
+//! | `ramp.rs` | slow starts and drains |
+//! | `sweep.rs` | looking through the table a piece at a time |
 //! | `listing.rs` | what it shows of itself |
 //! | `records.rs` | connections as plain values, read and written |
 //! | `turn.rs` | one turn of a run loop over a [`FrameIo`](crate::FrameIo) |
 
+mod choose;
 mod control;
 mod flow;
+mod fragments;
 mod listing;
 mod outbound;
 mod pipeline;
+mod ramp;
 mod records;
+mod sweep;
 mod timers;
 mod turn;
 mod validate;
@@ -58,6 +66,8 @@ pub struct Director<M: TableMemory = HeapMemory> {
     timeouts: Timeouts,
     state_timeouts: StateTimeouts,
     connections: ConnectionTable<M>,
+    /// Where the connections of persistent clients go.
+    templates: ConnectionTable<M>,
     services: Services,
     destinations: Destinations,
     locals: Locals,
@@ -73,6 +83,18 @@ pub struct Director<M: TableMemory = HeapMemory> {
     answer_budget: outbound::AnswerBudget,
     /// Counted up for the ids of answers.
     next_id: u16,
+    sweep: sweep::Sweep,
+    ramps: ramp::Ramps,
+    fragments: fragments::Fragments,
+    /// Pieces whose first one has gone ahead: they are taken up again by `poll_transmit`.
+    pieces: Queue,
+    /// When pieces are to be given up.
+    pieces_due: Option<Instant>,
+    /// Counts attempts for `drop_packet`.
+    shed: u8,
+    /// Seeds of schedulers.
+    scheduler_seed: u64,
+    max_mark_rules: u32,
     /// When the table was last full.
     full_at: Option<Instant>,
     /// Whether "full" has been reported and "has room" not yet.
@@ -181,12 +203,17 @@ impl<M: TableMemory> Director<M> {
         let hasher = FlowHasher::new(&config.seed);
         let neighbour_seed = hasher.derive(1);
         let next_id = hasher.derive(2) as u16;
+        let scheduler_seed = hasher.derive(3);
+        let fragment_seed = hasher.derive(4);
+        let templates = ConnectionTable::new(memory, config.max_templates, hasher.clone(), now)
+            .ok_or(ConfigError::OutOfMemory(config.max_templates))?;
         let connections = ConnectionTable::new(memory, config.max_connections, hasher, now)
             .ok_or(ConfigError::OutOfMemory(config.max_connections))?;
         let gateways: u32 = config.interfaces.iter().map(|interface| interface.gateways.len() as u32).sum();
         // Every service may have an address of its own.
         let owned: u32 = config.interfaces.iter().map(|interface| interface.addresses.len() as u32).sum();
-        let max_locals = config.max_services + owned + config.local_addresses.len() as u32;
+        let max_locals =
+            config.max_services + config.max_mark_rules + owned + config.local_addresses.len() as u32;
         let neighbours = Neighbours::new(
             &config.interfaces,
             config.max_destinations + gateways + MAX_STATIC_NEIGHBOURS as u32,
@@ -200,6 +227,7 @@ impl<M: TableMemory> Director<M> {
             timeouts: config.timeouts,
             state_timeouts: StateTimeouts::new(&config.timeouts),
             connections,
+            templates,
             services: Services::new(config.max_services),
             destinations: Destinations::new(config.max_destinations),
             locals: Locals::default(),
@@ -211,6 +239,14 @@ impl<M: TableMemory> Director<M> {
             waiting_since: None,
             answer_budget: outbound::AnswerBudget::new(now, config.knobs.answers_per_second),
             next_id,
+            sweep: sweep::Sweep::new(now),
+            ramps: ramp::Ramps::default(),
+            fragments: fragments::Fragments::new(config.max_fragmented, fragment_seed),
+            pieces: Queue::EMPTY,
+            pieces_due: None,
+            shed: 0,
+            scheduler_seed,
+            max_mark_rules: config.max_mark_rules,
             full_at: None,
             full_reported: false,
             events: EventQueue { events: arrayvec::ArrayVec::new(), lost: 0 },

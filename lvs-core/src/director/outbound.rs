@@ -6,20 +6,21 @@ use crate::classify::Packet;
 use crate::config::InterfaceId;
 use crate::connection::TableMemory;
 use crate::forward::answer::Plan;
-use crate::forward::{decrement_ttl, longest_piece, retag, tagged_len, write_tagged};
+use crate::forward::{Cut, decrement_ttl, longest_piece, retag, tagged_len, write_tagged};
 use crate::io::{Frame, Meta, PortId};
 use crate::observe::{Answer, Observation, Observer};
 use crate::pool::{Entrance, Origin};
 use crate::service::Reach;
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::be16;
 use core::time::Duration;
 
 /// How many frames wait for one neighbour.
 const WAITING_PER_NEIGHBOUR: u16 = 3;
 /// How long a frame waits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// What a piece that is taken up again may grow by in front: an inner tag.
+const ROOM_FOR_TAGS: usize = 4;
 /// The longest frame that the neighbour side makes, untagged.
 const NEIGHBOUR_FRAME: usize = 128;
 
@@ -83,16 +84,23 @@ impl<M: TableMemory> Director<M> {
         let (macs, port) = (lane.macs, lane.port);
         match reach {
             Reach::Ready | Reach::Unresolved => {}
-            Reach::NoRoute => return Verdict::Drop(DropReason::NoRoute),
+            Reach::NoRoute => {
+                self.answer(frame, interface, packet, Answer::HostUnreachable, observer);
+                return Verdict::Drop(DropReason::NoRoute);
+            }
             Reach::Gone => return Verdict::Drop(DropReason::DestinationGone),
+            Reach::Drained => return Verdict::Drop(DropReason::Drained),
         }
         if self.knobs.decrement_ttl && !decrement_ttl(frame.bytes_mut(), packet) {
             self.answer(frame, interface, packet, Answer::TimeExceeded, observer);
             return Verdict::Drop(DropReason::TtlExceeded);
         }
         if longest_piece(frame, packet) > u32::from(mtu) {
-            self.answer_too_big(frame, interface, packet, mtu, observer);
-            return Verdict::Drop(DropReason::TooBig);
+            return self.forward_too_big(frame, interface, packet, destination, observer);
+        }
+        // Before the tags change: its name is read from where it stood when it came.
+        if packet.first_fragment {
+            self.note_first_fragment(frame.bytes(), packet, destination);
         }
         if vlan != packet.vlan && retag(frame, usize::from(packet.network), vlan).is_err() {
             return Verdict::Drop(DropReason::NoRoom);
@@ -133,20 +141,44 @@ impl<M: TableMemory> Director<M> {
         Verdict::Hold
     }
 
-    /// A packet that does not fit the way out: its sender is told, unless it allowed routers to cut it up.
-    fn answer_too_big<O: Observer>(
+    /// A packet that does not fit the way out: it leaves in pieces if it may be cut, else its sender is told.
+    fn forward_too_big<O: Observer>(
         &mut self,
-        frame: &Frame<'_>,
+        frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
-        mtu: u16,
+        destination: u32,
         observer: &mut O,
-    ) {
-        const DO_NOT_FRAGMENT: u16 = 0x4000;
-        let flags = be16(frame.bytes(), usize::from(packet.network) + 6).unwrap_or(0);
-        if packet.is_ipv6() || flags & DO_NOT_FRAGMENT != 0 {
+    ) -> Verdict {
+        let mtu = self.destinations.lane(destination).mtu;
+        let is_plain = frame.meta().gso.is_none() && frame.meta().checksum.is_none();
+        let cut = Cut::plan(frame.bytes(), packet, mtu);
+        let Some(cut) = cut.filter(|_| is_plain) else {
             self.answer(frame, interface, packet, Answer::TooBig { mtu }, observer);
+            return Verdict::Drop(DropReason::TooBig);
+        };
+        let lane = self.destinations.lane_mut(destination);
+        if lane.reach != Reach::Ready || lane.vlan != packet.vlan {
+            return Verdict::Drop(DropReason::Unresolved);
         }
+        lane.packets += 1;
+        lane.bytes += u64::from(packet.ip_len());
+        let (macs, leaves) = (lane.macs, lane.interface);
+        if packet.first_fragment {
+            self.note_first_fragment(frame.bytes(), packet, destination);
+        }
+        if let Some(addresses) = frame.bytes_mut().first_chunk_mut() {
+            *addresses = macs;
+        }
+        let entrance =
+            Entrance { now: self.now, origin: Origin::Cut, interface: leaves, meta: *frame.meta() };
+        let whole = (0..cut.pieces()).all(|n| {
+            let write = |out: &mut [u8]| cut.write(frame.bytes(), n, out);
+            self.pool.push(&mut self.outbox, entrance, cut.frame_len(n), write)
+        });
+        // The packet counts once, however many pieces it leaves in; without one of them it is of no use.
+        *if whole { &mut self.statistics.released } else { &mut self.statistics.given_up } += 1;
+        Verdict::Hold
     }
 
     /// Sends an answer to where the frame came from, if it may be answered and the limit allows.
@@ -161,6 +193,10 @@ impl<M: TableMemory> Director<M> {
         let Some(plan) = Plan::new(answer, frame.bytes(), packet) else {
             return;
         };
+        // A host drops a damaged packet before it thinks of an answer.
+        if frame.meta().checksum.is_none() && !crate::forward::answer::is_undamaged(frame.bytes(), packet) {
+            return;
+        }
         if !self.answer_budget.take(self.now) {
             self.statistics.answers_suppressed += 1;
             return;
@@ -184,11 +220,12 @@ impl<M: TableMemory> Director<M> {
     /// be 2 KiB long ([`TRANSMIT_BUFFER`](super::TRANSMIT_BUFFER)); frames that do not fit are lost and counted.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Outgoing> {
         self.now = self.now.max(now);
+        self.take_up_piece();
         while let Some((held, bytes)) = self.pool.first(&self.outbox) {
-            let (interface, mut meta, len) = (held.interface, held.meta, bytes.len());
+            let (interface, mut meta, len, origin) = (held.interface, held.meta, bytes.len(), held.origin);
             let config = self.interfaces.get(usize::from(interface.0));
             let (port, vlan) = config.map_or_else(Default::default, |c| (c.port, c.vlan));
-            let made_here = held.origin == Origin::MadeHere;
+            let made_here = origin == Origin::MadeHere;
             let out_len = if made_here { tagged_len(len, vlan) } else { len };
             let fits = buffer.get_mut(..out_len).map(|out| {
                 if made_here {
@@ -199,12 +236,52 @@ impl<M: TableMemory> Director<M> {
             });
             self.pool.release(&mut self.outbox);
             if fits.is_some() {
-                self.statistics.released += u64::from(!made_here);
+                self.statistics.released += u64::from(origin == Origin::Forwarded);
                 return Some(Outgoing { port, len: out_len, meta });
             }
             self.statistics.given_up += 1;
         }
         self.poll_neighbour_transmit(buffer)
+    }
+
+    /// A piece that has waited for its first one goes its way now, as if it came in.
+    fn take_up_piece(&mut self) {
+        let mut piece = [0; ROOM_FOR_TAGS + crate::pool::BUFFER];
+        let Some((held, bytes)) = self.pool.first(&self.pieces) else {
+            return;
+        };
+        let (interface, meta, len, origin) = (held.interface, held.meta, bytes.len(), held.origin);
+        let (Some(copy), Origin::Piece(port)) = (piece.get_mut(ROOM_FOR_TAGS..ROOM_FOR_TAGS + len), origin)
+        else {
+            return;
+        };
+        copy.copy_from_slice(bytes);
+        let mut pieces = self.pieces;
+        self.pool.release(&mut pieces);
+        self.pieces = pieces;
+        let Ok(mut frame) = Frame::within(&mut piece, ROOM_FOR_TAGS, len, port, meta) else {
+            return;
+        };
+        let verdict = self.handle_piece(&mut frame, interface);
+        let Verdict::Transmit(out) = verdict else {
+            self.statistics.given_up += u64::from(verdict != Verdict::Hold);
+            return;
+        };
+        let (meta, bytes) = (*frame.meta(), frame.bytes());
+        let leaves = self.interfaces.iter().position(|interface| interface.port == out);
+        let interface = leaves.map_or(interface, |at| InterfaceId(at as u16));
+        let entrance = Entrance { now: self.now, origin: Origin::Forwarded, interface, meta };
+        let fill = |out: &mut [u8]| out.copy_from_slice(bytes);
+        if !self.pool.push(&mut self.outbox, entrance, bytes.len(), fill) {
+            self.statistics.given_up += 1;
+        }
+    }
+
+    fn handle_piece(&mut self, frame: &mut Frame<'_>, interface: InterfaceId) -> Verdict {
+        match crate::classify::classify(frame.bytes(), frame.meta()) {
+            Ok(packet) => self.handle_fragment(frame, interface, &packet, &mut ()),
+            Err(reason) => Verdict::Drop(reason),
+        }
     }
 
     fn poll_neighbour_transmit(&mut self, buffer: &mut [u8]) -> Option<Outgoing> {
@@ -282,6 +359,6 @@ impl<M: TableMemory> Director<M> {
 
     /// Whether anything waits in the outbox.
     pub(super) const fn has_outgoing(&self) -> bool {
-        self.outbox.len() > 0
+        self.outbox.len() > 0 || self.pieces.len() > 0
     }
 }

@@ -8,13 +8,15 @@
 //! The stages exist so that the memory of one frame's bucket and connection arrives while others are being worked on.
 //! Decisions are taken in stage 3 only, in order: a batch decides exactly as its frames would one by one.
 
+use core::time::Duration;
+
 use arrayvec::ArrayVec;
 
 use super::Director;
 use crate::addr::MacAddr;
 use crate::classify::{FlowKey, Packet, PacketKind, classify};
-use crate::config::InterfaceId;
-use crate::connection::{FlowHash, Guess, TableMemory};
+use crate::config::{InterfaceId, Protocol};
+use crate::connection::{ConnectionState, FlowHash, Guess, TableMemory, duration_ticks};
 use crate::io::{Frame, MAX_BATCH, Verdicts};
 use crate::neighbour::Outcome;
 use crate::observe::{Answer, Observation, Observer};
@@ -23,6 +25,9 @@ use crate::verdict::{DropReason, Verdict};
 
 /// How many connections and wheel slots are looked at for expiry before a batch.
 const EXPIRY_BUDGET: u32 = 64;
+
+/// How long a flow is remembered that is known by an ICMP error only.
+const QUOTED_FLOW: Duration = Duration::from_secs(3);
 
 /// What stage 1 found out about a frame.
 #[derive(Clone, Copy)]
@@ -42,6 +47,8 @@ enum Step {
     Arp,
     Icmpv6Neighbour,
     Icmp,
+    Fragment,
+    OtherIp,
     Done(Verdict),
 }
 
@@ -165,7 +172,7 @@ impl<M: TableMemory> Director<M> {
             FlowKey::V4 { addresses, .. } => self.locals.contains_v4(addresses as u32),
             FlowKey::V6 { virtual_address, .. } => self.locals.contains_v6(virtual_address),
         };
-        if !is_ours {
+        if !is_ours && !self.is_marked(packet) {
             return Step::Done(Verdict::Pass);
         }
         if to != own_mac.0 {
@@ -176,11 +183,18 @@ impl<M: TableMemory> Director<M> {
             return Step::Done(verdict);
         }
         match packet.kind {
-            PacketKind::Tcp | PacketKind::Udp => Step::Flow,
+            PacketKind::Tcp | PacketKind::Udp | PacketKind::Sctp => Step::Flow,
             PacketKind::Icmp | PacketKind::Icmpv6 => Step::Icmp,
-            PacketKind::Fragment => Step::Done(Verdict::Drop(DropReason::Fragment)),
-            PacketKind::OtherIp | PacketKind::Arp | PacketKind::Other => Step::Done(Verdict::Pass),
+            PacketKind::Fragment => Step::Fragment,
+            PacketKind::OtherIp => Step::OtherIp,
+            PacketKind::Arp | PacketKind::Other => Step::Done(Verdict::Pass),
         }
+    }
+
+    /// Whether packets to this address are marked for a service.
+    #[inline]
+    fn is_marked(&self, packet: &Packet) -> bool {
+        !self.services.marks().is_empty() && self.services.takes_by_mark(packet.flow.virtual_address())
     }
 
     /// Sources that no packet to the director can have: group addresses, loopback, nobody, and the director itself.
@@ -199,8 +213,18 @@ impl<M: TableMemory> Director<M> {
         if martian {
             return Some(Verdict::Drop(DropReason::Martian));
         }
-        // A real server answers a probe with the VIP as its source, to the address the probe came from.
-        own.then_some(Verdict::Drop(DropReason::ProbeReply))
+        own.then(|| self.own_source(packet)).flatten()
+    }
+
+    /// A packet that has one of the director's addresses as its source.
+    fn own_source(&self, packet: &Packet) -> Option<Verdict> {
+        let local = self.locals.get(packet.flow.client_address())?;
+        if local.services > 0 {
+            // A real server answers a probe with the VIP as its source, to the address the probe came from.
+            return Some(Verdict::Drop(DropReason::ProbeReply));
+        }
+        // As Linux, which lets its own IPv6 addresses in from outside but not its IPv4 addresses.
+        (!packet.is_ipv6()).then_some(Verdict::Drop(DropReason::Martian))
     }
 
     /// Stage 3 for one frame.
@@ -212,6 +236,11 @@ impl<M: TableMemory> Director<M> {
             Step::Done(verdict) => verdict,
             Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(frame, staged),
             Step::Icmp => self.handle_icmp(frame, staged.interface, &staged.packet, observer),
+            Step::Fragment => self.handle_fragment(frame, staged.interface, &staged.packet, observer),
+            Step::OtherIp => {
+                self.refuse(frame, staged.interface, &staged.packet, observer);
+                Verdict::Drop(DropReason::NoProtocol)
+            }
         }
     }
 
@@ -252,19 +281,50 @@ impl<M: TableMemory> Director<M> {
             }
             return Verdict::Transmit(port);
         }
-        let Some(flow) = crate::classify::quoted_flow(frame.bytes(), packet) else {
+        // What is quoted was sent by the address that the error comes to, or the error is made up.
+        let quoted = crate::classify::quoted_flow(frame.bytes(), packet);
+        let quoted = quoted.filter(|flow| flow.virtual_address() == packet.flow.virtual_address());
+        let Some(flow) = quoted else {
             return Verdict::Drop(DropReason::IcmpUnrelated);
         };
         let known = self.connections.find(self.connections.hash(&flow), &flow);
-        let destination = known.map(|id| self.connections.entry(id).destination());
+        let mut destination = known.map(|id| self.connections.entry(id).destination());
+        if destination.is_none() && self.knobs.schedule_icmp {
+            destination = self.connect_for_icmp(&flow, packet, observer);
+        }
         if O::ENABLED {
-            let destination = destination.map(|id| self.socket_of(id));
+            let destination = destination.map(|id| self.socket_of(id, &flow));
             observer.observe(&Observation::Quoted { flow: &flow, destination });
         }
         match destination {
             Some(destination) => self.forward(frame, interface, packet, destination, observer),
             None => Verdict::Drop(DropReason::IcmpUnrelated),
         }
+    }
+
+    /// With `schedule_icmp` an error about an unknown flow opens a connection for that flow, as if the flow had begun; it
+    /// is remembered for three seconds only.
+    fn connect_for_icmp<O: Observer>(
+        &mut self,
+        flow: &FlowKey,
+        packet: &Packet,
+        observer: &mut O,
+    ) -> Option<u32> {
+        let service = self.services.find(flow)?;
+        let (kind, state) = match Protocol::from_number(flow.protocol())? {
+            Protocol::Tcp => (PacketKind::Tcp, ConnectionState::None),
+            Protocol::Udp => (PacketKind::Udp, ConnectionState::Udp),
+            Protocol::Sctp => (PacketKind::Sctp, ConnectionState::None),
+        };
+        let quoted = Packet { kind, flow: *flow, ..*packet };
+        let choice = self.choose(service, &quoted, observer)?;
+        let hash = self.connections.hash(flow);
+        self.connect(flow, hash, service, choice, state).ok()?;
+        if let Some(id) = self.connections.find(hash, flow) {
+            self.connections.entry_mut(id).set_timeout(duration_ticks(QUOTED_FLOW));
+            self.connections.hasten(id);
+        }
+        Some(choice.destination)
     }
 }
 

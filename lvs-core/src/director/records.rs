@@ -8,9 +8,10 @@ use super::Director;
 use crate::classify::FlowKey;
 use crate::config::{Protocol, ServiceKey};
 use crate::connection::{
-    ConnectionId, ConnectionRecord, ConnectionState, NewConnection, TableMemory, duration_ticks, ticks,
-    ticks_duration,
+    ConnectionId, ConnectionRecord, ConnectionState, ConnectionTable, NewConnection, TableMemory,
+    duration_ticks, ticks, ticks_duration,
 };
+use crate::service::ServiceId;
 use crate::time::Instant;
 
 /// Why a connection cannot be restored.
@@ -33,14 +34,17 @@ pub enum RestoreError {
     #[error("the state does not belong to the protocol")]
     BadState,
     /// The connection table is full.
-    #[error("the connection table is full: raise the director's max_connections")]
+    #[error("the connection table is full: raise the director's max_connections or max_templates")]
     TableFull,
 }
 
+/// Cursors from here on are in the table of templates.
+const TEMPLATES: u32 = 1 << 31;
+
 impl<M: TableMemory> Director<M> {
-    /// Connections from `cursor` on (0 at first), at most as many as fit `records` and looking at no more than `budget`
-    /// table lines. Answers the cursor to go on with, or `None` at the end. Connections that come and go meanwhile may be
-    /// missing; none is shown twice.
+    /// Connections and templates from `cursor` on (0 at first), at most as many as fit `records` and looking at no more
+    /// than `budget` table lines. Answers the cursor to go on with, or `None` at the end. Those that come and go meanwhile
+    /// may be missing; none is shown twice.
     pub fn connections<const N: usize>(
         &self,
         now: Instant,
@@ -48,15 +52,21 @@ impl<M: TableMemory> Director<M> {
         budget: u32,
         records: &mut ArrayVec<ConnectionRecord, N>,
     ) -> Option<u32> {
-        let mut budget = budget;
-        let mut cursor = cursor;
+        let (mut cursor, mut budget) = (cursor, budget);
         while !records.is_full() {
-            let (found, next) = self.connections.scan(cursor, &mut budget);
+            let in_templates = cursor >= TEMPLATES;
+            let table = if in_templates { &self.templates } else { &self.connections };
+            let (found, next) = table.scan(cursor % TEMPLATES, &mut budget);
             if let Some(id) = found {
-                records.push(self.record_of(now, id));
+                records.push(self.record_of(table, now, id, in_templates));
             }
-            cursor = next?;
-            if found.is_none() {
+            cursor = match next {
+                Some(next) if in_templates => TEMPLATES + next,
+                Some(next) => next,
+                None if in_templates => return None,
+                None => TEMPLATES,
+            };
+            if found.is_none() && budget == 0 {
                 return Some(cursor);
             }
         }
@@ -77,52 +87,133 @@ impl<M: TableMemory> Director<M> {
         all
     }
 
-    fn record_of(&self, now: Instant, id: ConnectionId) -> ConnectionRecord {
-        let entry = self.connections.entry(id);
-        let key = self.connections.key(id);
-        let protocol = if key.protocol() == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp };
+    fn record_of(
+        &self,
+        table: &ConnectionTable<M>,
+        now: Instant,
+        id: ConnectionId,
+        template: bool,
+    ) -> ConnectionRecord {
+        let entry = table.entry(id);
+        let key = table.key(id);
         ConnectionRecord {
-            protocol,
+            protocol: Protocol::from_number(key.protocol()),
+            template,
             client: key.client(),
             virtual_address: key.virtual_socket(),
-            destination: self.socket_of(entry.destination()),
+            destination: self.socket_of(entry.destination(), &key),
             state: entry.state(),
-            expires_in: self.connections.expires_in(id, now),
+            expires_in: table.expires_in(id, now),
             timeout: ticks_duration(entry.timeout()),
             packets: entry.packets(),
         }
     }
 
-    /// Makes a connection as recorded, by this director or another one. It counts for its server from now on, but not in
-    /// the statistics.
+    /// Makes a connection or a template as recorded, by this director or another one. It counts for its server from now
+    /// on, but not in the statistics. A connection is tied to its client's template if that is there: restore templates
+    /// first.
     ///
     /// # Errors
     /// If the director has no such service or server, or no room, or knows the flow.
     pub fn restore(&mut self, now: Instant, record: &ConnectionRecord) -> Result<(), RestoreError> {
         self.now = self.now.max(now);
-        let (protocol, vip) = (record.protocol, record.virtual_address);
-        let key = ServiceKey::Address { protocol, address: vip.ip(), port: vip.port() };
-        let service = self.services.id(key).and_then(|id| self.services.get(id));
-        let service = service.ok_or(RestoreError::NoService)?;
-        let place = service.place_of(record.destination.ip(), record.destination.port());
-        let destination = service.servers()[place.ok_or(RestoreError::NoDestination)?].destination;
-        let flow = FlowKey::new(protocol.number(), record.client, vip).ok_or(RestoreError::FamilyMismatch)?;
-        if (record.state == ConnectionState::Udp) != (protocol == Protocol::Udp) {
+        let protocol = record.protocol.map_or(0, Protocol::number);
+        let flow = FlowKey::new(protocol, record.client, record.virtual_address)
+            .ok_or(RestoreError::FamilyMismatch)?;
+        if !suits(record) {
             return Err(RestoreError::BadState);
         }
-        let hash = self.connections.hash(&flow);
-        if self.connections.find(hash, &flow).is_some() {
-            return Err(RestoreError::Exists);
+        let service = self.service_of(record, &flow).ok_or(RestoreError::NoService)?;
+        let listed = self.services.get(service).ok_or(RestoreError::NoService)?;
+        let address = record.destination.ip();
+        // No port is mapped: one that differs is another director's.
+        let same_port = record.destination.port() == record.virtual_address.port();
+        let server = listed.servers().iter().find(|server| server.address == address && same_port);
+        let destination = server.ok_or(RestoreError::NoDestination)?.destination;
+        let template = if record.template { None } else { self.template_of(service, &flow) };
+        let table = if record.template { &mut self.templates } else { &mut self.connections };
+        let id = insert(table, self.now, &flow, record, destination)?;
+        if record.template {
+            table.entry_mut(id).set_children(0);
+            self.destinations.template_added(destination);
+        } else {
+            table.entry_mut(id).set_template(template);
+            self.destinations.connection_restored(destination, record.state.is_active());
+            if let Some(template) = template {
+                self.adopt(template);
+            }
         }
-        let timeout = duration_ticks(record.timeout);
-        let new = NewConnection { destination, state: record.state, timeout };
-        let id = self.connections.insert(self.now, hash, &flow, new).map_err(|_| RestoreError::TableFull)?;
-        let spent = timeout.saturating_sub(duration_ticks(record.expires_in));
-        let entry = self.connections.entry_mut(id);
-        entry.set_packets(record.packets);
-        entry.set_last_seen(ticks(self.now).wrapping_sub(spent));
-        self.connections.hasten(id);
-        self.destinations.connection_restored(destination, record.state.is_active());
+        self.note_load(destination);
         Ok(())
     }
+
+    /// The service that a record belongs to.
+    fn service_of(&self, record: &ConnectionRecord, flow: &FlowKey) -> Option<ServiceId> {
+        if !record.template {
+            return self.services.find(flow);
+        }
+        let vip = record.virtual_address;
+        let key = match record.protocol {
+            Some(protocol) => ServiceKey::Address { protocol, address: vip.ip(), port: vip.port() },
+            None => ServiceKey::Mark { mark: flow.folded_virtual(), ipv6: flow.is_ipv6() },
+        };
+        self.services.id(key)
+    }
+
+    /// The template of a flow's client.
+    fn template_of(&mut self, service: ServiceId, flow: &FlowKey) -> Option<u32> {
+        let config = self.services.get(service)?.config;
+        self.valid_template(&super::choose::template_key(&config.key, flow, config.persistence?.mask))
+    }
+}
+
+/// Whether a record's state is one of its protocol's.
+const fn suits(record: &ConnectionRecord) -> bool {
+    use ConnectionState as S;
+    if record.template {
+        return matches!(record.state, S::None | S::Assured);
+    }
+    match record.protocol {
+        Some(Protocol::Udp) => matches!(record.state, S::Udp),
+        Some(Protocol::Tcp) => matches!(
+            record.state,
+            S::None | S::SynReceived | S::SynAck | S::Established | S::FinWait | S::TimeWait | S::Close
+        ),
+        Some(Protocol::Sctp) => matches!(
+            record.state,
+            S::None
+                | S::SctpInit1
+                | S::SctpInit
+                | S::SctpCookieSent
+                | S::SctpEstablished
+                | S::SctpShutdownReceived
+                | S::SctpShutdownAckSent
+                | S::SctpRejected
+                | S::SctpClosed
+        ),
+        None => false,
+    }
+}
+
+/// Puts a record into a table, with the time it has left.
+fn insert<M: TableMemory>(
+    table: &mut ConnectionTable<M>,
+    now: Instant,
+    flow: &FlowKey,
+    record: &ConnectionRecord,
+    destination: u32,
+) -> Result<ConnectionId, RestoreError> {
+    let hash = table.hash(flow);
+    if table.find(hash, flow).is_some() {
+        return Err(RestoreError::Exists);
+    }
+    let timeout = duration_ticks(record.timeout);
+    let new = NewConnection { destination, state: record.state, timeout };
+    let id = table.insert(now, hash, flow, new).map_err(|_| RestoreError::TableFull)?;
+    let spent = timeout.saturating_sub(duration_ticks(record.expires_in));
+    let entry = table.entry_mut(id);
+    entry.set_packets(record.packets);
+    entry.set_last_seen(ticks(now).wrapping_sub(spent));
+    table.hasten(id);
+    Ok(id)
 }

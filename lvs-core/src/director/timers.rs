@@ -21,6 +21,9 @@ impl<M: TableMemory> Director<M> {
         let waiting = self.waiting_since.map(|since| since + PATIENCE);
         let due = Instant::earliest(self.connections.next_expiry(self.now), self.neighbours.poll_timeout());
         let due = Instant::earliest(due, Instant::earliest(waiting, self.room_due()));
+        let due = Instant::earliest(due, Instant::earliest(self.sweep_due(), self.ramps.due()));
+        let due = Instant::earliest(due, self.templates.next_expiry(self.now));
+        let due = Instant::earliest(due, self.pieces_due);
         Instant::earliest(due, self.estimator.next(self.connections.len() > 0))
     }
 
@@ -31,6 +34,9 @@ impl<M: TableMemory> Director<M> {
         self.expire_connections(&mut budget);
         self.take_neighbour_updates(now);
         self.give_up_waiting();
+        self.give_up_old_pieces();
+        self.sweep();
+        self.follow_ramps();
         self.note_room();
         self.estimate_rates();
     }

@@ -23,6 +23,9 @@ pub(super) fn check(config: &DirectorConfig) -> Result<(), ConfigError> {
         return Err(ConfigError::LocalAddress(*address));
     }
     capacity("max_connections", config.max_connections, 64, 1 << 30)?;
+    capacity("max_templates", config.max_templates, 64, 1 << 30)?;
+    capacity("max_fragmented", config.max_fragmented, 16, 1 << 16)?;
+    capacity("max_mark_rules", config.max_mark_rules, 0, 1024)?;
     capacity("max_services", config.max_services, 1, 1 << 16)?;
     capacity("max_destinations", config.max_destinations, 1, 1 << 20)?;
     capacity("pool_buffers", config.pool_buffers.into(), 8, 4096)?;

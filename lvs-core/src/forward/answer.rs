@@ -50,7 +50,8 @@ impl Plan {
             let header = if packet.is_ipv6() { IPV6_HEADER } else { IPV4_HEADER };
             return Some(Self { answer, packet: *packet, ip_len: header + TCP_HEADER, quoted: 0 });
         }
-        if is_icmp_error(bytes, packet) {
+        // IPVS is silent to an RST for which there is no server.
+        if is_icmp_error(bytes, packet) || packet.tcp_flags & tcp_flag::RST != 0 {
             return None;
         }
         let (header, longest) =
@@ -150,6 +151,11 @@ impl Plan {
             (Answer::TooBig { mtu }, true) => (2, 0, mtu as u32),
             (Answer::TimeExceeded, false) => (11, 0, 0),
             (Answer::TimeExceeded, true) => (3, 0, 0),
+            (Answer::HostUnreachable, false) => (3, 1, 0),
+            (Answer::HostUnreachable, true) => (1, 3, 0),
+            (Answer::ProtocolUnreachable, false) => (3, 2, 0),
+            // RFC 4443 section 3.4: the pointer to the next-header field of the fixed header.
+            (Answer::ProtocolUnreachable, true) => (4, 1, 6),
             (_, false) => (3, 3, 0),
             (_, true) => (1, 4, 0),
         }
@@ -199,6 +205,27 @@ fn is_icmp_error(bytes: &[u8], packet: &Packet) -> bool {
     }
 }
 
+/// Whether the transport checksum of a whole TCP or UDP packet is right; `true` where there is none to check. Sums up the
+/// packet: for packets that are about to be answered.
+pub(crate) fn is_undamaged(bytes: &[u8], packet: &Packet) -> bool {
+    let segment = bytes.get(usize::from(packet.transport)..packet.end as usize).unwrap_or_default();
+    let protocol = match packet.kind {
+        _ if packet.first_fragment => return true,
+        PacketKind::Tcp => ip_protocol::TCP,
+        // Over IPv4 a UDP checksum of zero means that there is none (RFC 768).
+        PacketKind::Udp if !packet.is_ipv6() && be16(segment, 6) == Some(0) => return true,
+        PacketKind::Udp => ip_protocol::UDP,
+        _ => return true,
+    };
+    let length = segment.len() as u32;
+    let sum = match (packet.flow.client_address(), packet.flow.virtual_address()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => checksum::pseudo_header_v4(from, to, protocol, length as u16),
+        (IpAddr::V6(from), IpAddr::V6(to)) => checksum::pseudo_header_v6(from, to, protocol, length),
+        _ => return false,
+    };
+    sum.bytes(segment).folded() == 0xffff
+}
+
 /// Turns an echo request into its reply, in place. `false` if it is none.
 pub(crate) fn echo_reply(bytes: &mut [u8], packet: &Packet, source: MacAddr) -> bool {
     let transport = usize::from(packet.transport);
@@ -229,6 +256,12 @@ pub(crate) fn echo_reply(bytes: &mut [u8], packet: &Packet, source: MacAddr) -> 
     } else if let (Some(old), Some(sum)) = (be16(bytes, network + 8), be16(bytes, network + 10)) {
         let new = u16::from(TTL) << 8 | old & 0xff;
         let sum = checksum::update(sum, old, new);
+        // As Linux: an echo reply may be fragmented on its way.
+        let flags = be16(bytes, network + 6).unwrap_or(0);
+        let sum = checksum::update(sum, flags, 0);
+        if let Some(field) = bytes.get_mut(network + 6..network + 8) {
+            field.fill(0);
+        }
         if let Some(field) = bytes.get_mut(network + 8..network + 12) {
             field[..2].copy_from_slice(&new.to_be_bytes());
             field[2..].copy_from_slice(&sum.to_be_bytes());

@@ -5,8 +5,10 @@
 //! the way in. This module chooses nobody and remembers nothing.
 
 pub(crate) mod answer;
+mod fragment;
 mod retag;
 
+pub(crate) use fragment::Cut;
 pub(crate) use retag::{retag, tagged_len, write_tagged};
 
 use crate::classify::{Packet, PacketKind};

@@ -41,7 +41,7 @@ impl Neighbours {
             Some(slot) => self.conflict(now, interface, slot, message.sender_mac),
             None => self.learn_from_arp(now, interface, &message),
         }
-        let asked = self.local_on(interface, IpAddr::V4(message.target)).is_some();
+        let asked = self.answers_for(interface, IpAddr::V4(message.target));
         match message.operation {
             // An announcement asks nothing; the claim in it has been dealt with.
             Operation::Request if asked && message.sender != message.target => {

@@ -89,7 +89,7 @@ impl Neighbours {
         } else if let Some(mac) = mac {
             self.hear(now, interface, source, mac);
         }
-        if asked.is_none() {
+        if asked.is_none() && !self.answers_for(interface, IpAddr::V6(target)) {
             return if claimed.is_some() { Outcome::Consumed } else { Outcome::Pass };
         }
         if source.is_unspecified() {

@@ -72,6 +72,11 @@ impl Interfaces {
         }
     }
 
+    /// Whether one of the director's own addresses lies in a subnet.
+    pub(super) fn is_within(&self, prefix: Subnet) -> bool {
+        self.iter().any(|(_, one)| one.subnets.iter().any(|own| prefix.contains(own.address())))
+    }
+
     /// Whether one of the interfaces has this Ethernet address. O(log n).
     pub(super) fn is_own(&self, mac: MacAddr) -> bool {
         self.macs.binary_search(&mac).is_ok()

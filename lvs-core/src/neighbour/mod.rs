@@ -39,6 +39,7 @@ mod pace;
 mod table;
 mod transmit;
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use conflicts::Conflicts;
@@ -51,7 +52,7 @@ use pace::{Pace, Random};
 use table::Table;
 use transmit::{Answers, GroupReports};
 
-use crate::addr::MacAddr;
+use crate::addr::{MacAddr, Subnet};
 use crate::config::{InterfaceConfig, InterfaceId};
 use crate::event::Event;
 use crate::io::PortId;
@@ -95,6 +96,8 @@ pub(crate) struct Neighbours {
     interfaces: Interfaces,
     table: Table,
     locals: Locals,
+    /// Subnets all of whose addresses are answered for, but not announced.
+    prefixes: Vec<Subnet>,
     /// Timers: neighbours first, then local addresses, then interfaces (for group reports).
     deadlines: Deadlines,
     /// The first timer of a local address, and of an interface.
@@ -125,6 +128,7 @@ impl Neighbours {
             deadlines: Deadlines::new(first_interface as usize + interfaces.len()),
             table: Table::new(max_neighbours, seed),
             locals: Locals::new(max_locals, seed),
+            prefixes: Vec::new(),
             first_local: max_neighbours,
             first_interface,
             pace: Pace::default(),
@@ -151,6 +155,31 @@ impl Neighbours {
             self.deadlines.set(self.first_local + slot, Some(now));
         }
         Ok(())
+    }
+
+    /// Answers for all addresses of a subnet from now on. A subnet of one address is announced like any other local
+    /// address; of a larger one nothing is announced, and one that holds an address of the director's is left alone.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no room; nothing changed then.
+    pub(crate) fn add_local_prefix(&mut self, now: Instant, prefix: Subnet) -> Result<(), Full> {
+        if is_host(prefix) {
+            return self.add_local(now, prefix.address(), LocalKind::Vip);
+        }
+        // A subnet that holds the director itself holds its neighbours too: what lies in it comes by a route.
+        if !self.interfaces.is_within(prefix) {
+            self.prefixes.push(prefix);
+        }
+        Ok(())
+    }
+
+    /// Takes back one [`add_local_prefix`](Self::add_local_prefix).
+    pub(crate) fn remove_local_prefix(&mut self, prefix: Subnet) {
+        if is_host(prefix) {
+            self.remove_local(prefix.address(), LocalKind::Vip);
+        } else if let Some(at) = self.prefixes.iter().position(|other| *other == prefix) {
+            self.prefixes.swap_remove(at);
+        }
     }
 
     /// Takes back one [`add_local`](Self::add_local). Switches learn that nobody listens any more by
@@ -317,6 +346,12 @@ impl Neighbours {
         }
     }
 
+    /// Whether questions about an address are answered on this interface: it is local, or lies in a local subnet.
+    fn answers_for(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.local_on(interface, address).is_some()
+            || self.prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
     /// The slot of a local address that is answered for on this interface.
     fn local_on(&self, interface: InterfaceId, address: IpAddr) -> Option<u32> {
         let slot = self.locals.find(address)?;
@@ -337,6 +372,14 @@ impl Neighbours {
         if self.locals.defend(slot, now) {
             self.deadlines.set(self.first_local + slot, Some(now));
         }
+    }
+}
+
+/// Whether a subnet has one address only.
+const fn is_host(prefix: Subnet) -> bool {
+    match prefix.address() {
+        IpAddr::V4(_) => prefix.prefix_len() == 32,
+        IpAddr::V6(_) => prefix.prefix_len() == 128,
     }
 }
 

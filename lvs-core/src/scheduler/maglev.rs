@@ -9,76 +9,165 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::Server;
+use super::hashing::HashFlags;
+use super::{ListChange, Request, Scheduler, SchedulerState, Server};
 use crate::classify::{FlowKey, fold};
 
-/// Entries of the kernel's table (a prime; its default build option).
-const ENTRIES: usize = 4093;
-/// The logarithm of [`ENTRIES`] as the kernel counts it.
-const INDEX_BITS: u32 = 12;
+/// Entries of the kernel's table: a prime, its default build option.
+const KERNEL_ENTRIES: usize = 4093;
 /// The keys of the two hashes.
 const FIRST_KEY: u64 = 2_654_435_761;
 const SECOND_KEY: u64 = 2_654_446_892;
 const NOBODY: u16 = u16::MAX;
 
-/// A Maglev table of 4093 entries.
-#[derive(Clone)]
+/// A Maglev table.
+#[derive(Debug, Clone)]
 pub struct MaglevTable {
     /// Places in the server list.
     places: Box<[u16]>,
     /// Whether any server has a weight.
     filled: bool,
+    /// Room for the walks of a rebuild, kept so that it needs no memory of its own.
+    turns: Vec<Turn>,
 }
 
 impl MaglevTable {
-    /// A table without servers.
+    /// A table without servers, of the kernel's size.
     #[must_use]
     pub fn empty() -> Self {
-        Self { places: vec![NOBODY; ENTRIES].into_boxed_slice(), filled: false }
+        Self::with_entries(KERNEL_ENTRIES)
     }
 
-    /// Fills the table anew. Servers beyond the 65,534th are left out, and so are those of weight 0.
+    /// A table without servers. `entries` should be a prime of at least a hundred times the number of servers for even
+    /// shares; whatever it is, it is raised to the next prime, so that every server's walk visits all of it.
+    #[must_use]
+    pub fn with_entries(entries: usize) -> Self {
+        let entries = (entries.max(3)..).find(|n| is_prime(*n)).unwrap_or(KERNEL_ENTRIES);
+        Self { places: vec![NOBODY; entries].into_boxed_slice(), filled: false, turns: Vec::new() }
+    }
+
+    /// Fills the table anew by the servers' weights. Servers beyond the 65,534th are left out, and so are those of weight 0.
     ///
-    /// Takes some 20 steps for each of the 4093 entries.
+    /// Takes some ten steps an entry.
     pub fn rebuild(&mut self, servers: &[Server]) {
+        self.rebuild_weighted(servers, |_, server| server.weight);
+    }
+
+    /// The same, by weights that the caller knows better.
+    pub(crate) fn rebuild_weighted(&mut self, servers: &[Server], weight: impl Fn(usize, &Server) -> u32) {
+        let entries = self.places.len();
         self.places.fill(NOBODY);
-        let mut turns = turns(servers);
+        let mut turns = core::mem::take(&mut self.turns);
+        take_turns(&mut turns, servers, entries, weight);
         self.filled = !turns.is_empty();
-        if !self.filled {
-            return;
-        }
-        let mut filled = 0;
-        loop {
+        let mut left = if self.filled { entries } else { 0 };
+        while left > 0 {
             for turn in &mut turns {
-                for _ in 0..turn.turns {
-                    let mut at = turn.next;
-                    while self.places[at] != NOBODY {
-                        at = (at + turn.skip) % ENTRIES;
+                for _ in 0..turn.turns.min(left as u32) {
+                    while self.places[turn.next] != NOBODY {
+                        turn.step(entries);
                     }
-                    self.places[at] = turn.place;
-                    turn.next = (at + turn.skip) % ENTRIES;
-                    filled += 1;
-                    if filled == ENTRIES {
-                        return;
-                    }
+                    self.places[turn.next] = turn.place;
+                    left -= 1;
                 }
             }
         }
+        self.turns = turns;
     }
 
     /// The place of the server for a client's address and port; `None` if no server has a weight.
     #[must_use]
     pub fn pick(&self, flow: &FlowKey) -> Option<usize> {
-        if !self.filled {
+        self.place_of(flow.folded_client().wrapping_add(u32::from(flow.client_port())))
+    }
+
+    /// The place of each entry's server, entry by entry; nothing if no server has a weight. For looking at shares and at
+    /// what moves.
+    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.places.iter().filter(|place| **place != NOBODY).map(|place| usize::from(*place))
+    }
+
+    fn place_of(&self, value: u32) -> Option<usize> {
+        let place = *self.places.get(self.entry_of(value))?;
+        self.filled.then_some(usize::from(place))
+    }
+
+    fn entry_of(&self, value: u32) -> usize {
+        hash(value, FIRST_KEY) as usize % self.places.len()
+    }
+}
+
+/// The scheduler `mh`. Its table follows servers that come and go and weights that change, but not a weight that becomes
+/// 0: clients of a quiesced server are refused, or sent elsewhere with [`HashFlags::fallback`], and all others stay.
+#[derive(Debug, Clone)]
+pub struct Maglev {
+    flags: HashFlags,
+    table: MaglevTable,
+    /// By place: the last weight that was not 0.
+    weights: Vec<u32>,
+}
+
+impl Maglev {
+    /// For an empty list, with a table of the kernel's size.
+    #[must_use]
+    pub fn new(flags: HashFlags) -> Self {
+        Self::with_entries(flags, KERNEL_ENTRIES as u32)
+    }
+
+    /// The same with a table of so many entries, raised to the next prime.
+    #[must_use]
+    pub fn with_entries(flags: HashFlags, entries: u32) -> Self {
+        Self { flags, table: MaglevTable::with_entries(entries as usize), weights: Vec::new() }
+    }
+}
+
+impl Scheduler for Maglev {
+    fn list_changed(&mut self, change: ListChange, servers: &[Server]) {
+        match change {
+            ListChange::Added(place) => self.weights.insert(place.min(self.weights.len()), 0),
+            ListChange::Removed(place) if place < self.weights.len() => {
+                self.weights.remove(place);
+            }
+            _ => {}
+        }
+        self.weights.resize(servers.len(), 0);
+        let mut changed = !matches!(change, ListChange::Edited(_));
+        for (last, server) in self.weights.iter_mut().zip(servers) {
+            if server.weight > 0 {
+                changed |= core::mem::replace(last, server.weight) != server.weight;
+            }
+        }
+        if changed {
+            let weights = &self.weights;
+            self.table.rebuild_weighted(servers, |place, _| weights[place]);
+        }
+    }
+
+    fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize> {
+        let value = self.flags.value(request);
+        let place = self.table.place_of(value)?;
+        if servers.get(place)?.is_available() {
+            return Some(place);
+        }
+        if !self.flags.fallback || !servers.iter().any(Server::is_available) {
             return None;
         }
-        let value = flow.folded_client().wrapping_add(u32::from(flow.client_port()));
-        let entry = hash(value, FIRST_KEY) as usize % ENTRIES;
-        Some(usize::from(self.places[entry]))
+        // As in IPVS the n-th try adds the first entry's number and n before hashing.
+        let first = self.table.entry_of(value);
+        let entries = self.table.places.len();
+        (0..entries).find_map(|n| {
+            let place = self.table.place_of(value.wrapping_add(((first + n) % entries) as u32))?;
+            servers.get(place)?.is_available().then_some(place)
+        })
+    }
+
+    fn state(&self) -> SchedulerState {
+        SchedulerState::Hash
     }
 }
 
 /// A server's walk through the table.
+#[derive(Debug, Clone)]
 struct Turn {
     place: u16,
     next: usize,
@@ -87,29 +176,57 @@ struct Turn {
     turns: u32,
 }
 
-fn turns(servers: &[Server]) -> Vec<Turn> {
-    let weighted = servers.iter().take(usize::from(NOBODY)).enumerate().filter(|(_, s)| s.weight > 0);
-    let weights = weighted.clone().map(|(_, server)| server.weight);
+impl Turn {
+    const fn step(&mut self, entries: usize) {
+        self.next += self.skip;
+        if self.next >= entries {
+            self.next -= entries;
+        }
+    }
+}
+
+const fn is_prime(n: usize) -> bool {
+    let mut divisor = 2;
+    while divisor * divisor <= n {
+        if n.is_multiple_of(divisor) {
+            return false;
+        }
+        divisor += 1;
+    }
+    n > 1
+}
+
+/// Where each server's walk begins.
+fn take_turns(
+    turns: &mut Vec<Turn>,
+    servers: &[Server],
+    entries: usize,
+    weight: impl Fn(usize, &Server) -> u32,
+) {
+    turns.clear();
+    let all = servers.iter().take(usize::from(NOBODY)).enumerate();
+    let weighted = all.map(|(place, server)| (place, server, weight(place, server))).filter(|(.., w)| *w > 0);
+    let weights = weighted.clone().map(|(.., weight)| weight);
+    // The kernel's name for a table's size is the number of bits below it: 12 for 4093.
+    let index_bits = usize::BITS - entries.leading_zeros();
     let Some(divisor) = weights.clone().reduce(super::weighted_round_robin::greatest_common_divisor) else {
-        return Vec::new();
+        return;
     };
     let most = weights.max().unwrap_or(0) / divisor;
-    let shift = (u32::BITS - most.leading_zeros()).saturating_sub(INDEX_BITS / 2);
-    weighted
-        .map(|(place, server)| {
-            let folded = match server.address {
-                IpAddr::V4(address) => address.to_bits(),
-                IpAddr::V6(address) => fold(address.to_bits()),
-            };
-            let value = folded.wrapping_add(u32::from(server.port));
-            Turn {
-                place: place as u16,
-                next: hash(value, FIRST_KEY) as usize % ENTRIES,
-                skip: hash(value, SECOND_KEY) as usize % (ENTRIES - 1) + 1,
-                turns: ((server.weight / divisor) >> shift).max(1),
-            }
-        })
-        .collect()
+    let shift = (u32::BITS - most.leading_zeros()).saturating_sub(index_bits / 2);
+    turns.extend(weighted.map(|(place, server, weight)| {
+        let folded = match server.address {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(address) => fold(address.to_bits()),
+        };
+        let value = folded.wrapping_add(u32::from(server.port));
+        Turn {
+            place: place as u16,
+            next: hash(value, FIRST_KEY) as usize % entries,
+            skip: hash(value, SECOND_KEY) as usize % (entries - 1) + 1,
+            turns: ((weight / divisor) >> shift).max(1),
+        }
+    }));
 }
 
 /// The lower half of SipHash-1-3 over the four bytes of `value`, both key words being `key`.
@@ -180,7 +297,7 @@ mod tests {
         let mut after = MaglevTable::empty();
         after.rebuild(&list);
         let moved = before.places.iter().zip(&after.places).filter(|(b, a)| **b != 3 && b != a).count();
-        assert!(moved * 10 < ENTRIES, "{moved} innocent entries moved");
+        assert!(moved * 10 < KERNEL_ENTRIES, "{moved} innocent entries moved");
         assert!(after.places.iter().all(|place| *place != 3));
     }
 

@@ -4,19 +4,30 @@
 //! place in that list. It is told of every change of the list, so that it can keep a place of its own in it.
 //! It knows nothing of frames, connections or neighbours, and can be used and tested alone.
 
+mod hashing;
+mod least;
+mod locality;
 mod maglev;
 mod round_robin;
+mod server_set;
+mod tournament;
+mod two_choices;
 mod weighted_round_robin;
 
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
-pub use maglev::MaglevTable;
+pub use hashing::{DestinationHashing, HashFlags, SourceHashing};
+pub use least::{Least, Measure};
+pub use locality::{Locality, LocalityWithReplication};
+pub use maglev::{Maglev, MaglevTable};
 pub use round_robin::RoundRobin;
+pub use two_choices::TwoChoices;
 pub use weighted_round_robin::WeightedRoundRobin;
 
 use crate::classify::FlowKey;
-use crate::config::SchedulerKind;
+use crate::config::{SchedulerFlags, SchedulerKind};
+use crate::time::Instant;
 
 /// A real server as a scheduler sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +36,16 @@ pub struct Server {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
-    /// Its weight. 0: no new connections.
+    /// Its weight, as it counts now. 0: no new connections.
     pub weight: u32,
+    /// Its active connections.
+    pub active: u32,
+    /// Its other connections.
+    pub inactive: u32,
+    /// Whether it has as many connections as it may (`-x`), and has not had few enough since (`-y`).
+    pub overloaded: bool,
+    /// Its weight as it is configured; it has less of it while it starts slowly.
+    pub(crate) configured: u32,
     /// The director's number for it.
     pub(crate) destination: u32,
 }
@@ -35,14 +54,38 @@ impl Server {
     /// A server, for using a scheduler without a director.
     #[must_use]
     pub const fn new(address: IpAddr, port: u16, weight: u32) -> Self {
-        Self { address, port, weight, destination: 0 }
+        Self {
+            address,
+            port,
+            weight,
+            active: 0,
+            inactive: 0,
+            overloaded: false,
+            configured: weight,
+            destination: 0,
+        }
     }
 
     /// Whether it may get new connections.
     #[must_use]
     pub const fn is_available(&self) -> bool {
-        self.weight > 0
+        self.weight > 0 && !self.overloaded
     }
+
+    /// What its connections weigh: an active one as much as 256 others, as in IPVS.
+    #[must_use]
+    pub const fn overhead(&self) -> u64 {
+        self.active as u64 * 256 + self.inactive as u64
+    }
+}
+
+/// A connection that wants a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The flow.
+    pub flow: &'a FlowKey,
+    /// Now; schedulers that remember what they did need it.
+    pub now: Instant,
 }
 
 /// What happened to a service's list of servers. The place is that of the server after the change, or for a removed
@@ -80,6 +123,17 @@ pub enum SchedulerState {
         /// How much it goes down each round.
         step: u32,
     },
+    /// The best server by some measure.
+    Least {
+        /// Which measure.
+        measure: Measure,
+    },
+    /// The server that a hash of an address gives.
+    Hash,
+    /// The server that is remembered for the destination address, or else the least loaded one.
+    Locality,
+    /// The better one of two drawn by lot.
+    TwoChoices,
     /// A scheduler of the application's own.
     Custom,
 }
@@ -91,8 +145,20 @@ pub trait Scheduler: Send {
     /// The list changed; `servers` is the list after the change.
     fn list_changed(&mut self, change: ListChange, servers: &[Server]);
 
+    /// Connections or overload of the server in this place changed. Called only for schedulers that
+    /// [want to know](Self::wants_loads).
+    fn load_changed(&mut self, place: usize, servers: &[Server]) {
+        let _ = (place, servers);
+    }
+
+    /// Whether loads matter to it. Where they do not, nobody keeps `active` and `inactive` up to date for it;
+    /// `overloaded` always is.
+    fn wants_loads(&self) -> bool {
+        false
+    }
+
     /// The place of the server that gets this flow, or `None` if there is none to be had.
-    fn pick(&mut self, flow: &FlowKey, servers: &[Server]) -> Option<usize>;
+    fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize>;
 
     /// What the next pick will start from.
     fn state(&self) -> SchedulerState {
@@ -100,13 +166,65 @@ pub trait Scheduler: Send {
     }
 }
 
+/// What a scheduler is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct SchedulerOptions {
+    /// Flags of the hashing schedulers.
+    pub flags: SchedulerFlags,
+    /// For random choices and keyed caches.
+    pub seed: u64,
+    /// Whether rr, wrr and ties begin at a place that the seed gives, and not with the last added server.
+    pub seeded_start: bool,
+    /// Entries of an mh table, raised to the next prime.
+    pub maglev_entries: u32,
+    /// How long lblc remembers a destination address that is not used, in seconds.
+    pub lblc_expiration: u32,
+    /// How long an lblcr set stays as it is before its most loaded server is taken out, in seconds.
+    pub lblcr_expiration: u32,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        Self {
+            flags: SchedulerFlags::NONE,
+            seed: 0,
+            seeded_start: false,
+            maglev_entries: 4093,
+            lblc_expiration: 86_400,
+            lblcr_expiration: 86_400,
+        }
+    }
+}
+
 /// A fresh scheduler for an empty list.
 #[must_use]
-pub fn new_scheduler(kind: SchedulerKind) -> Box<dyn Scheduler> {
+pub fn new_scheduler(kind: SchedulerKind, options: &SchedulerOptions) -> Box<dyn Scheduler> {
+    let (flags, seed) = (options.flags, options.seed);
+    let start = options.seeded_start.then_some(seed);
+    let least = |measure| Box::new(Least::new(measure).starting_at(start));
     match kind {
-        SchedulerKind::RoundRobin => Box::new(RoundRobin::new()),
-        SchedulerKind::WeightedRoundRobin => Box::new(WeightedRoundRobin::new()),
+        SchedulerKind::RoundRobin => Box::new(RoundRobin::new().starting_at(start)),
+        SchedulerKind::WeightedRoundRobin => Box::new(WeightedRoundRobin::new().starting_at(start)),
+        SchedulerKind::LeastConnection => least(Measure::Connections),
+        SchedulerKind::WeightedLeastConnection => least(Measure::WeightedConnections),
+        SchedulerKind::ShortestExpectedDelay => least(Measure::ExpectedDelay),
+        SchedulerKind::NeverQueue => least(Measure::NeverQueue),
+        SchedulerKind::WeightedFailover => least(Measure::Failover),
+        SchedulerKind::WeightedOverflow => least(Measure::Overflow),
+        SchedulerKind::DestinationHashing => Box::new(DestinationHashing::new()),
+        SchedulerKind::SourceHashing => Box::new(SourceHashing::new(flags.into())),
+        SchedulerKind::Maglev => Box::new(Maglev::with_entries(flags.into(), options.maglev_entries)),
+        SchedulerKind::Locality => Box::new(Locality::new(seed, options.lblc_expiration)),
+        SchedulerKind::LocalityWithReplication => {
+            Box::new(LocalityWithReplication::new(seed, options.lblcr_expiration))
+        }
+        SchedulerKind::TwoChoices => Box::new(TwoChoices::new(seed)),
     }
+}
+
+/// The place that a seed gives in a list of `len`, which is not 0.
+const fn seeded_place(seed: u64, len: usize) -> usize {
+    (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % len
 }
 
 /// The place of the last pick in a list that changes. `None` is the list's head, before the first server.
@@ -151,7 +269,31 @@ mod tests {
             Self { scheduler, servers: Vec::new() }
         }
 
-        fn place(&self, rip: u8) -> usize {
+        /// What the scheduler picks for a flow.
+        pub(super) fn pick(&mut self, flow: &FlowKey) -> Option<usize> {
+            self.scheduler.pick(&Request { flow, now: Instant::ZERO }, &self.servers)
+        }
+
+        /// Sets the connections of a server.
+        pub(super) fn load(&mut self, rip: u8, active: u32, inactive: u32) {
+            let place = self.place(rip);
+            (self.servers[place].active, self.servers[place].inactive) = (active, inactive);
+            self.scheduler.load_changed(place, &self.servers);
+        }
+
+        pub(super) fn picks(&mut self, count: usize) -> Vec<u8> {
+            (0..count).map(|_| self.pick(&flow(0)).map_or(0, |place| self.rip(place))).collect()
+        }
+
+        /// The number of the server in a place.
+        pub(super) fn rip(&self, place: usize) -> u8 {
+            match self.servers[place].address {
+                IpAddr::V4(address) => address.octets()[3],
+                IpAddr::V6(_) => 0,
+            }
+        }
+
+        pub(super) fn place(&self, rip: u8) -> usize {
             self.servers.iter().position(|s| s.address == IpAddr::from([10, 0, 0, rip])).unwrap()
         }
 
@@ -170,15 +312,6 @@ mod tests {
             let place = self.place(rip);
             self.servers[place].weight = weight;
             self.scheduler.list_changed(ListChange::Edited(place), &self.servers);
-        }
-
-        pub(super) fn picks(&mut self, count: usize) -> Vec<u8> {
-            let mut rip =
-                |_| match self.servers[self.scheduler.pick(&flow(0), &self.servers).unwrap()].address {
-                    IpAddr::V4(address) => address.octets()[3],
-                    IpAddr::V6(_) => 0,
-                };
-            (0..count).map(&mut rip).collect()
         }
     }
 }

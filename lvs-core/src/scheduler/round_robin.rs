@@ -1,20 +1,27 @@
 //! Round robin: each server in turn, weights counting only as zero or not.
 
-use super::{Cursor, ListChange, Scheduler, SchedulerState, Server};
-use crate::classify::FlowKey;
+use super::{Cursor, ListChange, Request, Scheduler, SchedulerState, Server};
 
 /// The scheduler `rr`. As in IPVS it begins with the server that was added last, adding a server does not move it, and
 /// removing the one it stands on steps back by one.
 #[derive(Debug, Clone, Default)]
 pub struct RoundRobin {
     last: Cursor,
+    start: Option<u64>,
 }
 
 impl RoundRobin {
     /// Before its first pick.
     #[must_use]
     pub const fn new() -> Self {
-        Self { last: Cursor(None) }
+        Self { last: Cursor(None), start: None }
+    }
+
+    /// The same, beginning behind a place that this seed gives; with `None` at the head of the list.
+    #[must_use]
+    pub const fn starting_at(mut self, seed: Option<u64>) -> Self {
+        self.start = seed;
+        self
     }
 }
 
@@ -23,7 +30,10 @@ impl Scheduler for RoundRobin {
         self.last.follow(change);
     }
 
-    fn pick(&mut self, _flow: &FlowKey, servers: &[Server]) -> Option<usize> {
+    fn pick(&mut self, _request: &Request<'_>, servers: &[Server]) -> Option<usize> {
+        if let (Cursor(None), Some(seed), false) = (self.last, self.start, servers.is_empty()) {
+            self.last = Cursor(Some(super::seeded_place(seed, servers.len())));
+        }
         let next = self.last.next().min(servers.len());
         let (before, behind) = servers.split_at(next);
         let place = behind
@@ -79,11 +89,26 @@ mod tests {
         bench.reweigh(3, 0);
         assert_eq!(bench.picks(2), [1, 1]);
         bench.reweigh(1, 0);
-        assert_eq!(bench.scheduler.pick(&flow(0), &bench.servers), None);
+        assert_eq!(bench.pick(&flow(0)), None);
+    }
+
+    #[test]
+    fn a_seed_says_where_to_begin() {
+        let mut firsts = [0; 4];
+        for seed in 0..40 {
+            let mut bench = Bench::new(RoundRobin::new().starting_at(Some(seed)));
+            for rip in 1..=4 {
+                bench.add(rip, 1);
+            }
+            let picks = bench.picks(8);
+            firsts[usize::from(picks[0]) - 1] += 1;
+            assert_eq!(picks[..4], picks[4..]);
+        }
+        assert!(firsts.iter().all(|count| *count > 0), "{firsts:?}");
     }
 
     #[test]
     fn an_empty_list_has_nobody() {
-        assert_eq!(RoundRobin::new().pick(&flow(0), &[]), None);
+        assert_eq!(Bench::new(RoundRobin::new()).pick(&flow(0)), None);
     }
 }

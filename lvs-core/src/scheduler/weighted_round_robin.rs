@@ -1,8 +1,7 @@
 //! Weighted round robin in the order of IPVS: in rounds of falling weight, so that heavy servers are served in
 //! bursts at the beginning of a cycle.
 
-use super::{Cursor, ListChange, Scheduler, SchedulerState, Server};
-use crate::classify::FlowKey;
+use super::{Cursor, ListChange, Request, Scheduler, SchedulerState, Server};
 
 /// The scheduler `wrr`.
 ///
@@ -16,13 +15,21 @@ pub struct WeightedRoundRobin {
     current: u32,
     max: u32,
     step: u32,
+    start: Option<u64>,
 }
 
 impl WeightedRoundRobin {
     /// For an empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { last: Cursor(None), current: 0, max: 0, step: 1 }
+        Self { last: Cursor(None), current: 0, max: 0, step: 1, start: None }
+    }
+
+    /// The same, beginning behind a place that this seed gives whenever the list changes; with `None` at its head.
+    #[must_use]
+    pub const fn starting_at(mut self, seed: Option<u64>) -> Self {
+        self.start = seed;
+        self
     }
 
     /// The largest weight of a coming round that is not above `most`, which is at least 1. A round at or below
@@ -38,6 +45,15 @@ impl WeightedRoundRobin {
         if lower == 0 { self.lowest_round() } else { lower }
     }
 
+    /// Nobody is to be had. As in IPVS the walk that found nobody has gone through the whole cycle, and the next pick
+    /// begins a new one; but from the last round of a cycle the walk comes back to where it began.
+    const fn give_up(&mut self) {
+        if self.max > 0 && (self.current > self.step || self.last.0.is_none()) {
+            self.current = self.max;
+            self.last = Cursor(None);
+        }
+    }
+
     const fn lowest_round(&self) -> u32 {
         let rest = self.max % self.step;
         if rest == 0 { self.step } else { rest }
@@ -50,7 +66,10 @@ impl Scheduler for WeightedRoundRobin {
         self.step = weights.clone().reduce(greatest_common_divisor).unwrap_or(1);
         // 0 if nobody has a weight.
         self.max = weights.max().map_or(0, |most| most - (self.step - 1));
-        self.last = Cursor(None);
+        self.last = Cursor(match self.start {
+            Some(seed) if !servers.is_empty() => Some(super::seeded_place(seed, servers.len())),
+            _ => None,
+        });
         if self.current > self.max || self.current == 0 {
             self.current = self.max;
         } else if self.step > 1 {
@@ -58,14 +77,17 @@ impl Scheduler for WeightedRoundRobin {
         }
     }
 
-    fn pick(&mut self, _flow: &FlowKey, servers: &[Server]) -> Option<usize> {
+    fn pick(&mut self, _request: &Request<'_>, servers: &[Server]) -> Option<usize> {
         let next = self.last.next().min(servers.len());
         let fits = |weight: u32| move |server: &Server| server.is_available() && server.weight >= weight;
         let (_, behind) = servers.split_at(next);
         let place = if let Some(n) = behind.iter().position(fits(self.current)) {
             next + n
         } else {
-            let most = servers.iter().filter(|s| s.is_available()).map(|s| s.weight).max()?;
+            let Some(most) = servers.iter().filter(|s| s.is_available()).map(|s| s.weight).max() else {
+                self.give_up();
+                return None;
+            };
             self.current = self.next_round_within(most);
             servers.iter().position(fits(self.current))?
         };
@@ -114,8 +136,25 @@ mod tests {
     #[test]
     fn nobody_if_nobody_has_a_weight() {
         let mut bench = bench(&[0, 0]);
-        assert_eq!(bench.scheduler.pick(&flow(0), &bench.servers), None);
-        assert_eq!(WeightedRoundRobin::new().pick(&flow(0), &[]), None);
+        assert_eq!(bench.pick(&flow(0)), None);
+        assert_eq!(Bench::new(WeightedRoundRobin::new()).pick(&flow(0)), None);
+    }
+
+    /// A walk that finds nobody ends where the kernel's does: at the beginning of a cycle, or in its last round where it
+    /// was.
+    #[test]
+    fn when_all_were_overloaded_the_cycle_begins_anew() {
+        let overload = |bench: &mut Bench<WeightedRoundRobin>, yes| {
+            bench.servers.iter_mut().for_each(|server| server.overloaded = yes);
+        };
+        for (picks, next) in [(5, [4, 4, 3, 4, 3, 2]), (6, [4, 4, 3, 4, 3, 2]), (3, [1, 4, 4, 3, 4, 3])] {
+            let mut bench = bench(&[1, 2, 3, 4]);
+            bench.picks(picks);
+            overload(&mut bench, true);
+            assert_eq!(bench.picks(1), [0]);
+            overload(&mut bench, false);
+            assert_eq!(bench.picks(6), next, "after {picks}");
+        }
     }
 
     proptest! {

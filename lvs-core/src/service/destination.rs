@@ -10,6 +10,8 @@ use crate::listing::Statistics;
 use crate::neighbour::NeighbourId;
 use crate::quick_hash::QuickMap;
 
+use super::table::ServiceId;
+
 /// Whether and how a real server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,6 +24,8 @@ pub(crate) enum Reach {
     NoRoute,
     /// It was removed from its service.
     Gone,
+    /// Its connections were to be over by now.
+    Drained,
 }
 
 /// What the data path needs of a real server: one cache line, read and written for every frame.
@@ -36,12 +40,31 @@ pub(crate) struct Lane {
     pub(crate) vlan: VlanPath,
     pub(crate) interface: InterfaceId,
     pub(crate) reach: Reach,
+    /// Whether its service has time-outs of its own.
+    pub(crate) own_timeouts: bool,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) connections: u64,
     pub(crate) active: u32,
     pub(crate) inactive: u32,
+    /// The service that it serves, and its place in that one's list.
+    pub(crate) serves: Serves,
 }
+
+/// A server's service and its place in that one's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Serves {
+    pub(crate) service: ServiceId,
+    pub(crate) place: u32,
+}
+
+impl Serves {
+    /// Removed.
+    pub(crate) const NOBODY: Self = Self { service: ServiceId(u32::MAX), place: 0 };
+}
+
+// One cache line, or an established frame gets dearer.
+const _: () = assert!(size_of::<Lane>() == 64);
 
 /// The rest of a real server.
 #[derive(Debug, Clone)]
@@ -52,6 +75,10 @@ pub(crate) struct Destination {
     pub(crate) neighbour: Option<NeighbourId>,
     /// What `--zero` subtracts.
     pub(crate) zero: Statistics,
+    /// Templates that lead here.
+    pub(crate) persistent: u32,
+    /// Whether it has reached its upper threshold and not fallen below the lower one since.
+    pub(crate) overloaded: bool,
 }
 
 type Key = (ServiceKey, IpAddr, u16);
@@ -90,7 +117,7 @@ impl Destinations {
     /// A number for a server; the old one if connections remember it. `None` if there is no room.
     pub(crate) fn add(&mut self, service: ServiceKey, config: DestinationConfig) -> Option<u32> {
         if let Some(id) = self.removed.remove(&(service, config.address, config.port)) {
-            self.rest[id as usize].config = config;
+            self.edit(id, config);
             return Some(id);
         }
         let lane = Lane {
@@ -100,13 +127,22 @@ impl Destinations {
             vlan: VlanPath::UNTAGGED,
             interface: InterfaceId(0),
             reach: Reach::NoRoute,
+            own_timeouts: false,
             packets: 0,
             bytes: 0,
             connections: 0,
             active: 0,
             inactive: 0,
+            serves: Serves::NOBODY,
         };
-        let rest = Destination { config, service, neighbour: None, zero: Statistics::default() };
+        let rest = Destination {
+            config,
+            service,
+            neighbour: None,
+            zero: Statistics::default(),
+            persistent: 0,
+            overloaded: false,
+        };
         if let Some(id) = self.free.pop() {
             self.lanes[id as usize] = lane;
             self.rest[id as usize] = rest;
@@ -123,6 +159,7 @@ impl Destinations {
     /// Takes a server out of its service. It is forgotten with its last connection.
     pub(crate) fn remove(&mut self, id: u32) -> Option<NeighbourId> {
         self.lanes[id as usize].reach = Reach::Gone;
+        self.lanes[id as usize].serves = Serves::NOBODY;
         let rest = &mut self.rest[id as usize];
         let neighbour = rest.neighbour.take();
         let key = (rest.service, rest.config.address, rest.config.port);
@@ -136,7 +173,7 @@ impl Destinations {
 
     fn is_remembered(&self, id: u32) -> bool {
         let lane = &self.lanes[id as usize];
-        lane.active + lane.inactive > 0
+        lane.active + lane.inactive > 0 || self.rest[id as usize].persistent > 0
     }
 
     fn forget(&mut self, id: u32) {
@@ -178,6 +215,17 @@ impl Destinations {
     pub(crate) fn connection_restored(&mut self, id: u32, active: bool) {
         let lane = &mut self.lanes[id as usize];
         *if active { &mut lane.active } else { &mut lane.inactive } += 1;
+        self.look_at_upper_threshold(id);
+    }
+
+    /// Counts a connection that is not remembered. As in IPVS it is one while its packet is on its way, which may be the
+    /// one that reaches the upper threshold.
+    pub(crate) fn connection_passed(&mut self, id: u32) {
+        self.lanes[id as usize].inactive += 1;
+        self.lanes[id as usize].connections += 1;
+        self.look_at_upper_threshold(id);
+        self.lanes[id as usize].inactive -= 1;
+        self.look_at_lower_threshold(id);
     }
 
     /// Counts a connection that became active or inactive.
@@ -196,9 +244,61 @@ impl Destinations {
     pub(crate) fn connection_removed(&mut self, id: u32, active: bool) {
         let lane = &mut self.lanes[id as usize];
         *if active { &mut lane.active } else { &mut lane.inactive } -= 1;
-        if lane.reach == Reach::Gone && !self.is_remembered(id) {
+        self.look_at_lower_threshold(id);
+        self.forget_if_unused(id);
+    }
+
+    /// Counts a template that leads here.
+    pub(crate) fn template_added(&mut self, id: u32) {
+        self.rest[id as usize].persistent += 1;
+        self.look_at_upper_threshold(id);
+    }
+
+    /// Counts a template that was forgotten.
+    pub(crate) fn template_removed(&mut self, id: u32) {
+        self.rest[id as usize].persistent -= 1;
+        self.look_at_lower_threshold(id);
+        self.forget_if_unused(id);
+    }
+
+    fn forget_if_unused(&mut self, id: u32) {
+        if self.lanes[id as usize].reach == Reach::Gone && !self.is_remembered(id) {
             self.forget(id);
         }
+    }
+
+    /// As IPVS: overloaded from the connection on that reaches the upper threshold...
+    fn look_at_upper_threshold(&mut self, id: u32) {
+        let (lane, rest) = (&self.lanes[id as usize], &mut self.rest[id as usize]);
+        let upper = rest.config.upper_threshold;
+        if upper != 0 && lane.total() >= upper {
+            rest.overloaded = true;
+        }
+    }
+
+    /// ... until there are fewer than the lower one, or than three quarters of the upper one.
+    fn look_at_lower_threshold(&mut self, id: u32) {
+        let (lane, rest) = (&self.lanes[id as usize], &mut self.rest[id as usize]);
+        let total = u64::from(lane.total());
+        let (upper, lower) = (u64::from(rest.config.upper_threshold), u64::from(rest.config.lower_threshold));
+        let relieved = match (upper, lower) {
+            (0, 0) => true,
+            (upper, 0) => total * 4 < upper * 3,
+            (_, lower) => total < lower,
+        };
+        if relieved {
+            rest.overloaded = false;
+        }
+    }
+
+    /// Takes over edited options.
+    pub(crate) fn edit(&mut self, id: u32, config: DestinationConfig) {
+        let rest = &mut self.rest[id as usize];
+        // As IPVS: more room relieves at once, less room shows with the next connection.
+        if config.upper_threshold == 0 || config.upper_threshold > rest.config.upper_threshold {
+            rest.overloaded = false;
+        }
+        rest.config = config;
     }
 
     /// Totals of a server since it was added.
@@ -228,9 +328,14 @@ impl Destinations {
 }
 
 impl Lane {
+    /// Connections that are remembered.
+    pub(crate) const fn total(&self) -> u32 {
+        self.active + self.inactive
+    }
+
     /// Takes over what is known of the neighbour through which this server is reached.
     pub(crate) fn set_next_hop(&mut self, mac: Option<MacAddr>, own: MacAddr) {
-        if self.reach == Reach::Gone {
+        if matches!(self.reach, Reach::Gone | Reach::Drained) {
             return;
         }
         match mac {

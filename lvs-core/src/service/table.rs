@@ -5,10 +5,20 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::classify::FlowKey;
-use crate::config::{ServiceConfig, ServiceKey};
+use crate::config::{MarkRule, ServiceConfig, ServiceKey};
+use crate::connection::ConnectionState;
+use crate::connection::state::StateTimeouts;
 use crate::listing::Statistics;
 use crate::quick_hash::QuickMap;
-use crate::scheduler::{ListChange, MaglevTable, Scheduler, Server, new_scheduler};
+use crate::scheduler::{
+    ListChange, MaglevTable, Request, Scheduler, SchedulerOptions, SchedulerState, Server, new_scheduler,
+};
+use crate::wire::ip_protocol;
+
+/// The control port of FTP. A service there takes the data ports too: 20, and all that a server may name in passive mode.
+pub(crate) const FTP: u16 = 21;
+pub(crate) const FTP_DATA: u16 = 20;
+const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// The number of a virtual service while it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +28,7 @@ pub(crate) struct ServiceId(pub(crate) u32);
 pub(crate) struct Service {
     pub(crate) config: ServiceConfig,
     scheduler: Box<dyn Scheduler>,
+    wants_loads: bool,
     /// In list order: last added first.
     servers: Vec<Server>,
     /// Who serves flows without a connection.
@@ -25,17 +36,22 @@ pub(crate) struct Service {
     fallback_is_stale: bool,
     /// Totals of servers that were removed.
     pub(crate) removed: Statistics,
+    /// Time-outs of its own.
+    pub(crate) timeouts: Option<StateTimeouts>,
 }
 
 impl Service {
-    fn new(config: ServiceConfig) -> Self {
+    fn new(config: ServiceConfig, options: &SchedulerOptions) -> Self {
+        let scheduler = new_scheduler(config.scheduler, options);
         Self {
             config,
-            scheduler: new_scheduler(config.scheduler),
+            wants_loads: scheduler.wants_loads(),
+            scheduler,
             servers: Vec::new(),
             fallback: MaglevTable::empty(),
             fallback_is_stale: false,
             removed: Statistics::default(),
+            timeouts: config.timeouts.as_ref().map(StateTimeouts::new),
         }
     }
 
@@ -62,18 +78,42 @@ impl Service {
         server
     }
 
-    /// Gives the server in this place another weight.
-    pub(crate) fn reweigh(&mut self, place: usize, weight: u32) {
-        self.servers[place].weight = weight;
-        self.list_changed(ListChange::Edited(place));
+    /// Gives the server in this place another weight, and for the time being that much of it.
+    pub(crate) fn configure(&mut self, place: usize, configured: u32, weight: u32) {
+        if let Some(server) = self.servers.get_mut(place) {
+            server.configured = configured;
+        }
+        self.reweigh(place, weight);
     }
 
-    /// Takes over new options. Another scheduler begins afresh.
-    pub(crate) fn edit(&mut self, config: ServiceConfig) {
-        if config.scheduler != self.config.scheduler {
-            self.scheduler = new_scheduler(config.scheduler);
+    /// Lets that much of the weight of the server in this place count.
+    pub(crate) fn reweigh(&mut self, place: usize, weight: u32) {
+        if let Some(server) = self.servers.get_mut(place) {
+            server.weight = weight;
+            self.list_changed(ListChange::Edited(place));
+        }
+    }
+
+    /// Takes over what the server in this place has to do.
+    pub(crate) fn load(&mut self, place: usize, active: u32, inactive: u32, overloaded: bool) {
+        let Some(server) = self.servers.get_mut(place) else {
+            return;
+        };
+        let notable = self.wants_loads || server.overloaded != overloaded;
+        (server.active, server.inactive, server.overloaded) = (active, inactive, overloaded);
+        if notable {
+            self.scheduler.load_changed(place, &self.servers);
+        }
+    }
+
+    /// Takes over new options. Another scheduler, or other flags for it, begins afresh.
+    pub(crate) fn edit(&mut self, config: ServiceConfig, options: &SchedulerOptions) {
+        if (config.scheduler, config.flags) != (self.config.scheduler, self.config.flags) {
+            self.scheduler = new_scheduler(config.scheduler, options);
+            self.wants_loads = self.scheduler.wants_loads();
             self.scheduler.list_changed(ListChange::Replaced, &self.servers);
         }
+        self.timeouts = config.timeouts.as_ref().map(StateTimeouts::new);
         self.config = config;
     }
 
@@ -85,17 +125,18 @@ impl Service {
     /// To be called once after a number of edits: filling the hash table is the dear part of them.
     pub(crate) fn refresh_fallback(&mut self) {
         if core::mem::take(&mut self.fallback_is_stale) {
-            self.fallback.rebuild(&self.servers);
+            // By the configured weights: directors have to agree, whichever of them saw a server start slowly.
+            self.fallback.rebuild_weighted(&self.servers, |_, server| server.configured);
         }
     }
 
     /// Asks the scheduler.
-    pub(crate) fn schedule(&mut self, flow: &FlowKey) -> Option<usize> {
-        self.scheduler.pick(flow, &self.servers).filter(|place| *place < self.servers.len())
+    pub(crate) fn schedule(&mut self, request: &Request<'_>) -> Option<usize> {
+        self.scheduler.pick(request, &self.servers).filter(|place| *place < self.servers.len())
     }
 
     /// What the scheduler has in mind.
-    pub(crate) fn scheduler_state(&self) -> crate::scheduler::SchedulerState {
+    pub(crate) fn scheduler_state(&self) -> SchedulerState {
         self.scheduler.state()
     }
 
@@ -114,18 +155,16 @@ struct Wanted {
 }
 
 impl Wanted {
-    const fn of(key: ServiceKey) -> Self {
-        match key {
-            ServiceKey::Address { protocol, address, port } => {
-                Self { address, port, protocol: protocol.number() }
-            }
-        }
+    const fn of(address: IpAddr, port: u16, protocol: u8) -> Self {
+        Self { address, port, protocol }
     }
 }
 
 /// All virtual services.
 pub(crate) struct Services {
     by_packet: QuickMap<Wanted, ServiceId>,
+    by_mark: QuickMap<(u32, bool), ServiceId>,
+    marks: Vec<MarkRule>,
     services: Vec<Option<Service>>,
     free: Vec<u32>,
     capacity: u32,
@@ -133,7 +172,14 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn new(capacity: u32) -> Self {
-        Self { by_packet: QuickMap::default(), services: Vec::new(), free: Vec::new(), capacity }
+        Self {
+            by_packet: QuickMap::default(),
+            by_mark: QuickMap::default(),
+            marks: Vec::new(),
+            services: Vec::new(),
+            free: Vec::new(),
+            capacity,
+        }
     }
 
     /// How many more can be added.
@@ -141,20 +187,72 @@ impl Services {
         self.capacity - self.services.len() as u32 + self.free.len() as u32
     }
 
-    /// The service that takes a flow.
+    /// The service that takes a flow: a mark counts before an address and port, these before FTP's other ports, and
+    /// those before port 0.
     pub(crate) fn find(&self, flow: &FlowKey) -> Option<ServiceId> {
-        let wanted =
-            Wanted { address: flow.virtual_address(), port: flow.virtual_port(), protocol: flow.protocol() };
-        self.by_packet.get(&wanted).copied()
+        if let Some(mark) = self.mark_of(flow)
+            && let Some(id) = self.by_mark.get(&(mark, flow.is_ipv6()))
+        {
+            return Some(*id);
+        }
+        let (address, port, protocol) = (flow.virtual_address(), flow.virtual_port(), flow.protocol());
+        let of = |port| self.by_packet.get(&Wanted::of(address, port, protocol)).copied();
+        let is_ftp_data = protocol == ip_protocol::TCP && (port == FTP_DATA || port >= FIRST_UNPRIVILEGED);
+        of(port).or_else(|| if is_ftp_data { of(FTP) } else { None }).or_else(|| of(0))
+    }
+
+    /// The mark of a flow, by the first rule that fits.
+    fn mark_of(&self, flow: &FlowKey) -> Option<u32> {
+        let fits = |rule: &&MarkRule| {
+            rule.protocol.number() == flow.protocol()
+                && rule.ports.contains(flow.virtual_port())
+                && rule.destination.contains(flow.virtual_address())
+        };
+        self.marks.iter().find(fits).map(|rule| rule.mark)
+    }
+
+    /// The rules that mark packets.
+    pub(crate) fn marks(&self) -> &[MarkRule] {
+        &self.marks
+    }
+
+    pub(crate) fn add_mark(&mut self, rule: MarkRule) {
+        self.marks.push(rule);
+    }
+
+    pub(crate) fn clear_marks(&mut self) {
+        self.marks.clear();
+    }
+
+    /// Whether marked packets to this address have a service.
+    pub(crate) fn takes_by_mark(&self, address: IpAddr) -> bool {
+        let has_service = |rule: &MarkRule| self.by_mark.contains_key(&(rule.mark, address.is_ipv6()));
+        self.marks.iter().any(|rule| rule.destination.contains(address) && has_service(rule))
+    }
+
+    /// Whether there are services of a family. IPVS leaves packets alone where there are none. Takes time in proportion to
+    /// the number of services: for rare paths.
+    pub(crate) fn any_of_family(&self, ipv6: bool) -> bool {
+        self.iter().any(|(_, service)| service.config.key.is_ipv6() == ipv6)
     }
 
     /// The service with this key.
     pub(crate) fn id(&self, key: ServiceKey) -> Option<ServiceId> {
-        self.by_packet.get(&Wanted::of(key)).copied()
+        match key {
+            ServiceKey::Address { protocol, address, port } => {
+                self.by_packet.get(&Wanted::of(address, port, protocol.number())).copied()
+            }
+            ServiceKey::Mark { mark, ipv6 } => self.by_mark.get(&(mark, ipv6)).copied(),
+        }
     }
 
     pub(crate) fn get(&self, id: ServiceId) -> Option<&Service> {
         self.services.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The time-out of a state, in ticks, if the service has time-outs of its own.
+    pub(crate) fn timeout_of(&self, id: ServiceId, state: ConnectionState) -> Option<u32> {
+        Some(self.get(id)?.timeouts.as_ref()?.of(state))
     }
 
     pub(crate) fn get_mut(&mut self, id: ServiceId) -> Option<&mut Service> {
@@ -162,8 +260,8 @@ impl Services {
     }
 
     /// Adds a service whose key nobody has; there must be a vacancy.
-    pub(crate) fn add(&mut self, config: ServiceConfig) -> ServiceId {
-        let service = Some(Service::new(config));
+    pub(crate) fn add(&mut self, config: ServiceConfig, options: &SchedulerOptions) -> ServiceId {
+        let service = Some(Service::new(config, options));
         let id = if let Some(id) = self.free.pop() {
             self.services[id as usize] = service;
             id
@@ -171,14 +269,28 @@ impl Services {
             self.services.push(service);
             self.services.len() as u32 - 1
         };
-        self.by_packet.insert(Wanted::of(config.key), ServiceId(id));
+        match config.key {
+            ServiceKey::Address { protocol, address, port } => {
+                self.by_packet.insert(Wanted::of(address, port, protocol.number()), ServiceId(id));
+            }
+            ServiceKey::Mark { mark, ipv6 } => {
+                self.by_mark.insert((mark, ipv6), ServiceId(id));
+            }
+        }
         ServiceId(id)
     }
 
     /// Removes a service.
     pub(crate) fn remove(&mut self, id: ServiceId) -> Option<Service> {
         let service = self.services.get_mut(id.0 as usize)?.take()?;
-        self.by_packet.remove(&Wanted::of(service.config.key));
+        match service.config.key {
+            ServiceKey::Address { protocol, address, port } => {
+                self.by_packet.remove(&Wanted::of(address, port, protocol.number()));
+            }
+            ServiceKey::Mark { mark, ipv6 } => {
+                self.by_mark.remove(&(mark, ipv6));
+            }
+        }
         self.free.push(id.0);
         Some(service)
     }

@@ -29,6 +29,20 @@ pub(crate) mod ip_protocol {
     pub(crate) const AUTHENTICATION: u8 = 51;
     pub(crate) const ICMPV6: u8 = 58;
     pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+    pub(crate) const SCTP: u8 = 132;
+}
+
+/// Chunk types of SCTP (RFC 9260 section 3.2).
+pub(crate) mod sctp_chunk {
+    pub(crate) const INIT: u8 = 1;
+    pub(crate) const INIT_ACK: u8 = 2;
+    pub(crate) const ABORT: u8 = 6;
+    pub(crate) const SHUTDOWN: u8 = 7;
+    pub(crate) const SHUTDOWN_ACK: u8 = 8;
+    pub(crate) const ERROR: u8 = 9;
+    pub(crate) const COOKIE_ECHO: u8 = 10;
+    pub(crate) const COOKIE_ACK: u8 = 11;
+    pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
 }
 
 /// Flag bits of a TCP header (RFC 9293 section 3.1).

@@ -157,9 +157,26 @@ fn what_does_not_fit_is_answered_with_the_size_that_does() {
     assert_eq!((answer.icmp, answer.length), (Some((2, 0)), 1280));
     assert_eq!(out[0].bytes[58..62], 1400u32.to_be_bytes());
     assert_eq!(answer.checksum_right, Some(true));
-    // Whoever allows routers to cut is not told; nobody cuts here.
-    assert!(world.send(&long(CLIENT, VIP, 1361, false)).is_empty());
-    assert_eq!(world.director.statistics().dropped(DropReason::TooBig), 3);
+    assert_eq!(world.director.statistics().dropped(DropReason::TooBig), 2);
+}
+
+/// Whoever allows routers to cut is not told: the packet is cut, as IPVS does it.
+#[test]
+fn what_may_be_cut_leaves_in_pieces() {
+    let mut world = narrow();
+    let out = world.send(&long(CLIENT, VIP, 1361, false));
+    assert_eq!(out.iter().map(server_of).collect::<Vec<_>>(), [Some(111); 2]);
+    let pieces: Vec<_> = out.iter().map(summary).collect();
+    let places: Vec<_> = pieces.iter().map(|piece| piece.fragment).collect();
+    assert_eq!(places, [Some((0, true)), Some((1376, false))]);
+    assert_eq!(pieces.iter().map(|piece| piece.length - 20).sum::<usize>(), 20 + 1361);
+    assert!(pieces.iter().all(|piece| piece.length <= 1400 && piece.id == pieces[0].id));
+    for piece in &out {
+        assert_eq!(frames::checksum(&piece.bytes[14..34]), 0);
+    }
+    let statistics = world.director.statistics();
+    assert_eq!((statistics.held, statistics.released, statistics.given_up), (1, 1, 0));
+    assert_eq!(statistics.dropped(DropReason::TooBig), 0);
 }
 
 /// A merged frame is as long as its longest piece.

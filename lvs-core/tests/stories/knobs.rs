@@ -1,12 +1,12 @@
 //! The switches, one by one.
 
 use lvs_core::DropReason;
-use lvs_core::config::OnMiss;
-use lvs_testkit::frames::{TcpFlags, mac, socket};
+use lvs_core::config::{Knobs, OnMiss, ServiceKey};
+use lvs_testkit::frames::{self, TcpFlags, mac, socket};
 
 use crate::world::{
-    CLIENT, DIRECTOR, FIRST, ROUTER, SECOND, VIP, World, key, millis, remove, reweigh, service, summary,
-    udp_key,
+    CLIENT, DIRECTOR, FIRST, ROUTER, SECOND, VIP, World, config, key, millis, remove, reweigh, server_of,
+    service, summary, udp_key,
 };
 
 /// Where a SYN from the same port goes when the old connection is in each state: 188 is the old server.
@@ -44,7 +44,7 @@ fn expire_nodest_conn_answers_at_once() {
     world.apply(&[remove(key(VIP), SECOND), remove(udp_key(VIP), SECOND)]);
     let out = world.tcp(CLIENT, VIP, "A");
     assert!(summary(&out[0]).tcp.unwrap().flags.contains(TcpFlags::RST));
-    assert_eq!(world.record(CLIENT).map(|r| r.protocol.number()), Some(17));
+    assert!(world.record(CLIENT).is_none(), "the datagram's connection is forgotten, too");
     assert_eq!(world.chosen("110.0.0.1:4002", VIP, "S"), Some(111), "a SYN is scheduled anew");
     assert_eq!(world.chosen_udp(CLIENT, VIP), Some(111));
     assert_eq!(world.chosen("110.0.0.1:4001", VIP, "A"), Some(111), "others are not concerned");
@@ -122,11 +122,11 @@ fn on_miss_hash_serves_what_it_does_not_know() {
 fn decrement_ttl_touches_ttl_and_checksum_only() {
     let mut world = World::ready_knobs(&[FIRST], |knobs| knobs.decrement_ttl = true);
     for ttl in [255, 64, 2] {
-        let before = lvs_testkit::frames::tcp(socket(CLIENT), socket(VIP)).flags(TcpFlags::SYN).ttl(ttl);
+        let before = frames::tcp(socket(CLIENT), socket(VIP)).flags(TcpFlags::SYN).ttl(ttl);
         let before = before.macs(mac(ROUTER), mac(DIRECTOR)).build();
         let after = world.send(&before).remove(0);
         assert_eq!(summary(&after).ttl, ttl - 1);
-        assert_eq!(lvs_testkit::frames::checksum(&after.bytes[14..34]), 0);
+        assert_eq!(frames::checksum(&after.bytes[14..34]), 0);
         assert_eq!(after.bytes[12..22], before[12..22]);
         assert_eq!((after.bytes[23], &after.bytes[26..]), (before[23], &before[26..]));
     }
@@ -136,7 +136,7 @@ fn decrement_ttl_touches_ttl_and_checksum_only() {
 fn a_packet_without_time_to_live_is_answered() {
     let mut world = World::ready_knobs(&[FIRST], |knobs| knobs.decrement_ttl = true);
     for ttl in [1, 0] {
-        let dying = lvs_testkit::frames::tcp(socket(CLIENT), socket(VIP)).flags(TcpFlags::SYN).ttl(ttl);
+        let dying = frames::tcp(socket(CLIENT), socket(VIP)).flags(TcpFlags::SYN).ttl(ttl);
         let out = world.send(&dying.macs(mac(ROUTER), mac(DIRECTOR)).build());
         let answer = summary(&out[0]);
         assert_eq!(answer.icmp, Some((11, 0)));
@@ -145,7 +145,7 @@ fn a_packet_without_time_to_live_is_answered() {
     assert_eq!(world.director.statistics().dropped(DropReason::TtlExceeded), 2);
     assert!(world.record(CLIENT).is_some(), "the connection is made anyway, as in IPVS");
     world.set_knobs(|knobs| knobs.decrement_ttl = false);
-    let last = lvs_testkit::frames::tcp(socket(CLIENT), socket(VIP)).ttl(1).macs(mac(ROUTER), mac(DIRECTOR));
+    let last = frames::tcp(socket(CLIENT), socket(VIP)).ttl(1).macs(mac(ROUTER), mac(DIRECTOR));
     assert_eq!(summary(&world.send(&last.build())[0]).ttl, 1);
 }
 
@@ -171,4 +171,35 @@ fn own_answers_are_limited() {
     // Forwarding is not an answer.
     world.set_knobs(|knobs| knobs.answers_per_second = 0);
     assert_eq!(world.chosen(CLIENT, VIP, "S"), Some(111));
+}
+
+/// SCTP knows the rule, too: an INIT on an association that is over, or whose server is quiesced.
+#[test]
+fn an_init_begins_anew_as_a_syn_does() {
+    let init = |chunk: u8| {
+        let (client, vip) = (socket(CLIENT), socket(VIP));
+        let mut packet = [client.port().to_be_bytes(), vip.port().to_be_bytes()].concat();
+        packet.extend([0, 0, 0, 1, 0, 0, 0, 0, chunk, 0, 0, 4]);
+        frames::ip(client.ip(), vip.ip(), 132, &packet).macs(mac(ROUTER), mac(DIRECTOR)).build()
+    };
+    let sctp = ServiceKey::sctp(socket(VIP).ip(), 80);
+    let world = |turn: fn(&mut Knobs)| {
+        let mut config = config();
+        turn(&mut config.knobs);
+        World::ready_with(config, sctp, &[FIRST, SECOND])
+    };
+    const INIT: u8 = 1;
+    const ABORT: u8 = 6;
+    for (mode, expected) in [(0, 188), (1, 111), (2, 111)] {
+        let mut world = world(|_| ());
+        world.set_knobs(|knobs| knobs.conn_reuse_mode = mode);
+        for (chunk, to) in [(INIT, 188), (ABORT, 188), (INIT, expected)] {
+            assert_eq!(world.send(&init(chunk)).iter().find_map(server_of), Some(to), "mode {mode}");
+        }
+    }
+    let mut world = world(|knobs| knobs.expire_nodest_conn = true);
+    assert_eq!(world.send(&init(INIT)).iter().find_map(server_of), Some(188));
+    world.apply(&[reweigh(sctp, SECOND, 0)]);
+    assert_eq!(world.send(&init(10)).iter().find_map(server_of), Some(188), "COOKIE ECHO goes on");
+    assert_eq!(world.send(&init(INIT)).iter().find_map(server_of), Some(111));
 }

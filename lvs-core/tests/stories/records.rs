@@ -108,7 +108,11 @@ fn a_record_that_does_not_fit_is_refused() {
             RestoreError::NoService,
         ),
         (
-            ConnectionRecord { protocol: lvs_core::config::Protocol::Udp, ..other("110.0.0.1:1") },
+            ConnectionRecord {
+                protocol: Some(lvs_core::config::Protocol::Udp),
+                state: ConnectionState::Udp,
+                ..other("110.0.0.1:1")
+            },
             RestoreError::NoService,
         ),
         (ConnectionRecord { destination: socket("192.168.0.9:80"), ..good }, RestoreError::NoDestination),

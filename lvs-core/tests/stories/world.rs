@@ -57,7 +57,7 @@ pub(crate) fn config() -> DirectorConfig {
     let mut interface = InterfaceConfig::new(PortId(0), mac(DIRECTOR), "192.168.0.208/24".parse().unwrap());
     interface.addresses.push("fd00::d0/64".parse().unwrap());
     let mut config = DirectorConfig::new(vec![interface], [7; 32]);
-    config.max_connections = 4096;
+    (config.max_connections, config.max_templates) = (4096, 1024);
     config
 }
 

@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lvs_core::config::{
-    DestinationConfig, Knobs, OnMiss, Protocol, SchedulerKind, ServiceConfig, ServiceKey, Timeouts, VlanPath,
+    ClientMask, DestinationConfig, Knobs, MarkRule, OnMiss, Persistence, PortRange, PortRanges, Protocol,
+    SchedulerFlags, SchedulerKind, ServiceConfig, ServiceKey, Timeouts, VlanPath,
 };
 use lvs_core::io::{Gso, GsoKind, Meta, PartialChecksum, VlanTag};
-use lvs_core::{Change, MacAddr, PortId};
+use lvs_core::{Change, MacAddr, PortId, Subnet};
 
 use super::key;
 use crate::frames::{self, IcmpError, TcpFlags, addr, mac, socket};
@@ -92,52 +93,125 @@ pub(super) fn usual_services() -> Vec<Change> {
 
 fn service_key(source: &mut Source<'_>) -> ServiceKey {
     let vip = socket(source.one_of(&VIPS));
-    key(if source.below(3) == 0 { Protocol::Udp } else { Protocol::Tcp }, vip)
+    let protocol = source.one_of(&[
+        Protocol::Tcp,
+        Protocol::Tcp,
+        Protocol::Tcp,
+        Protocol::Udp,
+        Protocol::Udp,
+        Protocol::Sctp,
+    ]);
+    match source.below(12) {
+        0 => ServiceKey::Mark { mark: source.below(3).into(), ipv6: vip.is_ipv6() },
+        1 => key(protocol, SocketAddr::new(vip.ip(), 0)),
+        2 => key(protocol, SocketAddr::new(vip.ip(), 21)),
+        _ => key(protocol, vip),
+    }
+}
+
+/// A service with some of all that it can have; now and then it makes no sense.
+fn service(source: &mut Source<'_>) -> ServiceConfig {
+    let key = service_key(source);
+    let mut config = ServiceConfig::new(key, source.one_of(SchedulerKind::ALL));
+    let options = source.byte();
+    let flags = [SchedulerFlags::NONE, SchedulerFlags::FALLBACK, SchedulerFlags::PORT, SchedulerFlags::THIRD];
+    config.flags = flags[usize::from(options & 3)].with(flags[usize::from(options >> 2 & 3)]);
+    if options & 0x10 != 0 || key.port() == 0 && options & 0x80 != 0 {
+        let v4 = [ClientMask::V4(u32::MAX), ClientMask::V4(0xffff_ff00), ClientMask::V4(0)];
+        let v6 = [ClientMask::V6(128), ClientMask::V6(64), ClientMask::V6(129)];
+        let mask = source.one_of(if key.is_ipv6() != (options == 0xff) { &v6 } else { &v4 });
+        let timeout = Duration::from_secs(source.one_of(&[360, 360, 60, 5, 1, 0]));
+        config.persistence = Some(Persistence { timeout, mask });
+    }
+    config.one_packet = options & 0xe0 == 0x20;
+    config.timeouts = (options & 0xe0 == 0x40).then(|| timeouts(source));
+    if options & 0xe0 == 0x60 {
+        config.slow_start = Some(Duration::from_secs(u64::from(source.word()) * 2));
+    }
+    config
+}
+
+fn timeouts(source: &mut Source<'_>) -> Timeouts {
+    let mut seconds = || Duration::from_secs(u64::from(source.byte()) * 20);
+    Timeouts { tcp: seconds(), tcp_fin: seconds(), udp: seconds() }
+}
+
+fn server(source: &mut Source<'_>) -> DestinationConfig {
+    let weight = source.one_of(&[1, 1, 1, 2, 3, 0, DestinationConfig::MAX_WEIGHT, u32::MAX]);
+    let (upper, lower) =
+        source.one_of(&[(0, 0), (0, 0), (0, 0), (1, 0), (2, 1), (4, 0), (1, 2), (u32::MAX, 7)]);
+    let server = DestinationConfig::new(addr(source.one_of(&RIPS)), source.word());
+    server.weight(weight).thresholds(upper, lower)
+}
+
+fn mark_rule(source: &mut Source<'_>) -> MarkRule {
+    let vip = socket(source.one_of(&VIPS)).ip();
+    let whole = if vip.is_ipv4() { 32 } else { 128 };
+    let ranges: &[PortRange] = match source.below(3) {
+        0 => &[PortRange { first: 80, last: 80 }, PortRange { first: 21, last: 21 }],
+        1 => &[PortRange { first: 10_000, last: 20_000 }],
+        _ => &[PortRange { first: 0, last: u16::MAX }],
+    };
+    MarkRule {
+        mark: source.below(3).into(),
+        protocol: source.one_of(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),
+        destination: Subnet::new(vip, whole - source.one_of(&[0, 0, 1, 8])).expect("a length that fits"),
+        ports: PortRanges::new(ranges).expect("sound ranges"),
+    }
+}
+
+fn knobs(source: &mut Source<'_>) -> Knobs {
+    let (bits, more) = (source.byte(), source.byte());
+    Knobs {
+        conn_reuse_mode: bits & 3,
+        expire_nodest_conn: bits & 4 != 0,
+        sloppy_tcp: bits & 8 != 0,
+        on_miss: if bits & 16 == 0 { OnMiss::Refuse } else { OnMiss::Hash },
+        decrement_ttl: bits & 32 != 0,
+        answers_per_second: source.one_of(&[1000, 0, 1, u32::MAX]),
+        secure_tcp: bits & 64 != 0,
+        drop_entry: bits & 128 != 0,
+        sloppy_sctp: more & 1 != 0,
+        expire_quiescent_template: more & 2 != 0,
+        schedule_icmp: more & 4 != 0,
+        drop_packet: more & 8 != 0,
+        seeded_start: more & 16 != 0,
+        maglev_entries: if more & 128 == 0 { 4093 } else { 251 },
+        lblc_expiration: if more & 32 == 0 { 86_400 } else { 10 },
+        lblcr_expiration: if more & 64 == 0 { 86_400 } else { 10 },
+    }
 }
 
 pub(super) fn change(source: &mut Source<'_>) -> Change {
-    let kind = source.below(16);
-    let service = service_key(source);
-    let scheduler = source.one_of(SchedulerKind::ALL);
-    let server = |source: &mut Source<'_>| {
-        let weight = source.one_of(&[1, 1, 1, 2, 3, 0, DestinationConfig::MAX_WEIGHT, u32::MAX]);
-        DestinationConfig::new(addr(source.one_of(&RIPS)), source.word()).weight(weight)
-    };
+    let kind = source.below(18);
     match kind {
-        0..=2 => Change::AddService(ServiceConfig::new(service, scheduler)),
-        3 => Change::EditService(ServiceConfig::new(service, scheduler)),
-        4 => Change::RemoveService(service),
-        5..=8 => Change::AddDestination(service, server(source)),
-        9 => Change::EditDestination(service, server(source)),
-        10 | 11 => Change::RemoveDestination { service, address: addr(source.one_of(&RIPS)), port: 80 },
+        0..=2 => Change::AddService(service(source)),
+        3 => Change::EditService(service(source)),
+        4 => Change::RemoveService(service_key(source)),
+        5..=8 => Change::AddDestination(service_key(source), server(source)),
+        9 => Change::EditDestination(service_key(source), server(source)),
+        10 | 11 => {
+            let service = service_key(source);
+            Change::RemoveDestination { service, address: addr(source.one_of(&RIPS)), port: 80 }
+        }
         12 if source.below(4) == 0 => Change::Clear,
-        12 => Change::AddDestination(service, server(source)),
-        13 => {
-            let seconds = |source: &mut Source<'_>| Duration::from_secs(u64::from(source.byte()) * 20);
-            Change::SetTimeouts(Timeouts {
-                tcp: seconds(source),
-                tcp_fin: seconds(source),
-                udp: seconds(source),
-            })
+        12 => Change::AddDestination(service_key(source), server(source)),
+        13 => Change::SetTimeouts(timeouts(source)),
+        14 => Change::SetKnobs(knobs(source)),
+        15 => {
+            let deadline = Duration::from_secs(source.one_of(&[0, 1, 30, 600, 31 * 86_400 + 1]));
+            let service = service_key(source);
+            Change::DrainDestination { service, address: addr(source.one_of(&RIPS)), port: 80, deadline }
         }
-        14 => {
-            let bits = source.byte();
-            Change::SetKnobs(Knobs {
-                conn_reuse_mode: bits & 3,
-                expire_nodest_conn: bits & 4 != 0,
-                sloppy_tcp: bits & 8 != 0,
-                on_miss: if bits & 16 == 0 { OnMiss::Refuse } else { OnMiss::Hash },
-                decrement_ttl: bits & 32 != 0,
-                answers_per_second: source.one_of(&[1000, 0, 1, u32::MAX]),
-            })
-        }
+        16 if source.below(8) == 0 => Change::ClearMarkRules,
+        16 => Change::AddMarkRule(mark_rule(source)),
         _ => {
             let address = addr(source.one_of(&RIPS));
             let fixed = frames::station(0x200 + u16::from(source.below(2)));
             match source.below(3) {
                 0 => Change::SetStaticNeighbour { address, mac: Some(fixed) },
                 1 => Change::SetStaticNeighbour { address, mac: None },
-                _ => Change::ZeroStatistics(Some(service)),
+                _ => Change::ZeroStatistics(Some(service_key(source))),
             }
         }
     }
@@ -148,6 +222,8 @@ pub(super) fn frame(source: &mut Source<'_>) -> (PortId, Meta, Vec<u8>) {
     let at = usize::from(source.one_of(&[0u8, 0, 0, 0, 1, 2]));
     let vip =
         socket(source.one_of(&[VIPS[0], VIPS[0], VIPS[0], VIPS[1], VIPS[3], VIPS[3], VIPS[2], VIPS[4]]));
+    let port = source.one_of(&[vip.port(), vip.port(), vip.port(), vip.port(), 21, 10_000]);
+    let vip = SocketAddr::new(vip.ip(), port);
     let mut meta = Meta::default();
     let mut bytes = packet(source, vip, &mut meta);
     if bytes.len() >= 14 {
@@ -205,15 +281,12 @@ fn packet(source: &mut Source<'_>, vip: SocketAddr, meta: &mut Meta) -> Vec<u8> 
             *meta = merged;
             bytes
         }
-        8 | 9 => {
-            let datagram = frames::udp(client, vip).payload(&payload).ttl(ttl).dont_fragment(false);
-            match source.below(6) {
-                0 if payload.len() > 1000 => {
-                    datagram.fragments(800).swap_remove(usize::from(source.below(2)))
-                }
-                _ => datagram.build(),
-            }
+        8 => {
+            let datagram =
+                frames::udp(client, vip).payload(&payload).ttl(ttl).dont_fragment(source.below(2) == 0);
+            datagram.build()
         }
+        9 => piece(source, client, vip),
         10 => {
             let about = frames::tcp(vip, client).payload(&payload).build();
             let error = source.one_of(&[
@@ -226,9 +299,40 @@ fn packet(source: &mut Source<'_>, vip: SocketAddr, meta: &mut Meta) -> Vec<u8> 
         }
         11 => frames::echo_request(client.ip(), vip.ip(), 1, 2).payload(&payload).ttl(ttl).build(),
         12 | 13 => neighbour_message(source, vip.ip()),
-        14 => frames::ip(client.ip(), vip.ip(), source.byte(), &payload).build(),
+        14 if source.below(4) == 0 => frames::ip(client.ip(), vip.ip(), source.byte(), &payload).build(),
+        14 => sctp(source, client, vip),
         _ => (0..source.below(80)).map(|_| source.byte()).collect(),
     }
+}
+
+/// A piece of one of few packets, in no order.
+fn piece(source: &mut Source<'_>, client: SocketAddr, vip: SocketAddr) -> Vec<u8> {
+    let which = source.byte();
+    let payload = [7; 3000];
+    let id = u32::from(which & 3);
+    let n = usize::from(which >> 2 & 3);
+    let mtu = if which & 0x80 == 0 { 1500 } else { 1300 };
+    let mut pieces = if which & 0x40 == 0 {
+        frames::udp(client, vip).payload(&payload).id(id).dont_fragment(false).fragments(mtu)
+    } else {
+        let segment = frames::tcp(client, vip).flags(TcpFlags::SYN).payload(&payload).id(id);
+        segment.dont_fragment(false).fragments(mtu)
+    };
+    let n = n % pieces.len();
+    pieces.swap_remove(n)
+}
+
+/// An SCTP packet with the head of a chunk.
+pub(super) fn sctp(source: &mut Source<'_>, client: SocketAddr, vip: SocketAddr) -> Vec<u8> {
+    let chunk = source.one_of(&[1, 1, 1, 10, 10, 0, 2, 6, 7, 8, 9, 11, 14, 3, 255]);
+    frames::ip(client.ip(), vip.ip(), Protocol::Sctp.number(), &sctp_packet(client, vip, chunk)).build()
+}
+
+/// Common header and one chunk (RFC 9260 section 3).
+pub(super) fn sctp_packet(client: SocketAddr, vip: SocketAddr, chunk: u8) -> Vec<u8> {
+    let mut packet = [client.port().to_be_bytes(), vip.port().to_be_bytes()].concat();
+    packet.extend([0, 0, 0, 1, 0, 0, 0, 0, chunk, 0, 0, 4]);
+    packet
 }
 
 fn neighbour_message(source: &mut Source<'_>, about: IpAddr) -> Vec<u8> {

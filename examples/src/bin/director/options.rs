@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use lvs_admin::knobs::KNOBS;
 use lvs_core::config::VlanPath;
 use lvs_core::{MacAddr, Subnet};
 
@@ -35,9 +36,8 @@ struct Raw {
     #[arg(long, value_name = "FILE")]
     rules: PathBuf,
 
-    /// Set a knob, under its kernel name (conn_reuse_mode, expire_nodest_conn, sloppy_tcp) or one of this director's own
-    /// (on_miss, decrement_ttl, answers_per_second); may be repeated
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// Set a knob, under the name that it has in the kernel or one of this director's own; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", long_help = sysctl_help())]
     sysctl: Vec<String>,
 
     /// Fix the Ethernet address of a real server or gateway; may be repeated
@@ -81,6 +81,15 @@ pub(crate) struct InterfaceOptions {
     pub(crate) gateways: Vec<IpAddr>,
     /// The VLAN.
     pub(crate) vlan: VlanPath,
+}
+
+/// Every knob with what it takes.
+fn sysctl_help() -> String {
+    let mut help = "Set a knob, under the name that it has in the kernel or one of this director's own; may be repeated:".to_owned();
+    for knob in KNOBS {
+        help.push_str(&format!("\n{:<26} {}", knob.name, knob.takes));
+    }
+    help
 }
 
 impl Options {

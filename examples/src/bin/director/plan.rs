@@ -49,7 +49,8 @@ impl Plan {
         plan.config.max_connections = options.max_connections;
         let mut values = Knobs::default();
         for assignment in &options.sysctl {
-            knobs::set(&mut values, assignment).map_err(|error| format!("--sysctl {error}"))?;
+            let note = knobs::set(&mut values, assignment).map_err(|error| format!("--sysctl {error}"))?;
+            plan.warnings.extend(note.map(|note| format!("--sysctl {assignment}: {note}")));
         }
         plan.config.knobs = values;
         plan.load_rules(&options.rules)?;

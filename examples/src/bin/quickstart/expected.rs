@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lvs_core::Instant;
 use lvs_core::classify::FlowKey;
 use lvs_core::config::SchedulerKind;
-use lvs_core::scheduler::{ListChange, Server, new_scheduler};
+use lvs_core::scheduler::{ListChange, Request, SchedulerOptions, Server, new_scheduler};
 
 use crate::evidence::Network;
 
@@ -18,7 +19,7 @@ pub(crate) fn servers(
     client: IpAddr,
     count: usize,
 ) -> Vec<Option<usize>> {
-    let mut picker = new_scheduler(scheduler);
+    let mut picker = new_scheduler(scheduler, &SchedulerOptions::default());
     let mut list = Vec::new();
     for server in &network.servers {
         // A director puts a new server at the head of the list, as IPVS does.
@@ -31,7 +32,8 @@ pub(crate) fn servers(
     let flow = FlowKey::new(TCP, SocketAddr::new(client, 0), network.virtual_service);
     let Some(flow) = flow else { return vec![None; count] };
     let last = list.len().saturating_sub(1);
-    (0..count).map(|_| picker.pick(&flow, &list).map(|place| last - place)).collect()
+    let request = Request { flow: &flow, now: Instant::ZERO };
+    (0..count).map(|_| picker.pick(&request, &list).map(|place| last - place)).collect()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) struct Options {
     pub(crate) servers: u8,
 
     /// Who gets the next connection: rr, or wrr with the weights 1, 2, 1, 2 ...
-    #[arg(long, value_name = "NAME", default_value = "rr")]
+    #[arg(long, value_name = "NAME", default_value = "rr", value_parser = scheduler)]
     pub(crate) scheduler: SchedulerKind,
 
     /// How frames reach the director
@@ -53,6 +53,16 @@ impl Io {
         match self {
             Self::Afpacket => "afpacket",
         }
+    }
+}
+
+/// The schedulers that share out requests one after another in a way that can be said in advance whatever clients and servers
+/// there are, so that each request can be checked.
+fn scheduler(name: &str) -> Result<SchedulerKind, String> {
+    match name {
+        "rr" => Ok(SchedulerKind::RoundRobin),
+        "wrr" => Ok(SchedulerKind::WeightedRoundRobin),
+        _ => Err("the quickstart foretells who gets which request with rr or wrr".to_owned()),
     }
 }
 

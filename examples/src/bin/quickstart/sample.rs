@@ -184,7 +184,8 @@ fn record(request: &Request, network: &Network) -> ConnectionRecord {
     let answer = request.outcome.as_ref().unwrap();
     let vip = network.virtual_service;
     ConnectionRecord {
-        protocol: Protocol::Tcp,
+        protocol: Some(Protocol::Tcp),
+        template: false,
         client: answer.client,
         virtual_address: vip,
         destination: SocketAddr::new(network.servers[answer.server].address(), vip.port()),
@@ -201,6 +202,9 @@ fn listing(network: &Network) -> ServiceListing {
         config: DestinationConfig::new(server.address(), vip.port()).weight(server.weight),
         active: 0,
         inactive: 10,
+        persistent: 0,
+        overloaded: false,
+        effective_weight: server.weight,
         statistics: Statistics::default(),
         rates: Rates::default(),
     };
