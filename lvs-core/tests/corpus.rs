@@ -36,3 +36,8 @@ fn classify() {
 fn director() {
     replay("director", fuzz::director);
 }
+
+#[test]
+fn model() {
+    replay("model", fuzz::model);
+}

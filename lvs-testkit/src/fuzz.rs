@@ -9,6 +9,7 @@
 //! how fast anything is, and nothing reads a clock or a random number.
 
 mod input;
+mod model;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,7 @@ use lvs_core::{Change, Director, DirectorConfig, Instant, InterfaceConfig, PortI
 
 pub use input::meta_from;
 use input::{OWN, RIPS, Source, VLANS, change, frame, tagged, usual_services};
+pub use model::model;
 
 use crate::frames::{self, Summary, addr, mac};
 

@@ -2,6 +2,7 @@
 //!
 //! - [`frames`] builds Ethernet frames, right ones and broken ones, and says in a line what a frame is;
 //! - [`memory`] is a `FrameIo` without a device: a test pushes frames in and looks at what came out;
+//! - [`model`] is what a director has to decide, in the plainest words;
 //! - [`fuzz`] holds the bodies of the fuzz targets, which property tests use too;
 //! - `lab` (Linux, feature `lab`) builds networks out of real kernels in network namespaces, without
 //!   root where the system allows that, and leaves nothing behind.
@@ -15,6 +16,7 @@ pub mod fuzz;
 #[cfg(all(target_os = "linux", feature = "lab"))]
 pub mod lab;
 pub mod memory;
+pub mod model;
 
 #[cfg(all(doctest, target_os = "linux", feature = "lab"))]
 #[doc = include_str!("../README.md")]
