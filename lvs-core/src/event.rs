@@ -58,6 +58,9 @@ pub enum Event {
     LinkDown(PortId),
     /// A port carries frames again.
     LinkUp(PortId),
+    /// Frames with unfinished checksums come in by a port that cannot carry them on; see
+    /// [`IoEvent::UnfinishedChecksums`](crate::io::IoEvent::UnfinishedChecksums).
+    UnfinishedChecksums(PortId),
     /// The connection table is full: new flows are served without an entry from now on. Reported once until
     /// it has had room for two minutes.
     TableFull,

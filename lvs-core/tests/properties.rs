@@ -77,7 +77,9 @@ struct Flow {
 
 fn flows() -> impl Strategy<Value = Flow> {
     let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
-    let small = (any::<bool>(), any::<bool>(), (any::<u16>(), any::<u16>()), any::<u8>());
+    // What comes from FTP's data port belongs to a connection of another kind.
+    let port = any::<u16>().prop_filter("FTP's data port", |port| *port != 20);
+    let small = (any::<bool>(), any::<bool>(), (any::<u16>(), port), any::<u8>());
     (small, bytes(400), bytes(40), any::<[u8; 2]>(), 0usize..100).prop_map(
         |((v6, udp, client, flags), payload, options, [ttl, tos], padding)| Flow {
             v6,

@@ -14,6 +14,7 @@
 mod flow;
 mod ipv4;
 mod ipv6;
+mod plain;
 mod quoted;
 
 #[cfg(test)]
@@ -21,6 +22,9 @@ mod tests;
 
 pub use flow::FlowKey;
 pub(crate) use flow::fold;
+pub(crate) use plain::{
+    GLANCE_V4, GLANCE_V6, Plain, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
+};
 pub use quoted::owner;
 pub(crate) use quoted::quoted_flow;
 
@@ -140,9 +144,6 @@ const fn push_vlan(path: &mut VlanPath, id: u16) {
 }
 
 impl Packet {
-    /// Nothing.
-    pub(crate) const NONE: Self = Self::bare(PacketKind::Other, VlanPath::UNTAGGED, 0, 0);
-
     /// A frame without anything that could be a flow.
     const fn bare(kind: PacketKind, vlan: VlanPath, network: usize, end: usize) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! One connection in memory: a cache line, and a second one for the addresses of an IPv6 connection.
 //!
 //! ```text
-//!   word  0  client's IPv4 address        |  flow hash, upper half   (IPv6)
-//!   word  1  virtual IPv4 address         |  flow hash, lower half   (IPv6)
+//!   word  0  virtual IPv4 address         |  flow hash, lower half   (IPv6)
+//!   word  1  client's IPv4 address        |  flow hash, upper half   (IPv6)
 //!   word  2  client's port, virtual port
 //!   word  3  protocol, kind, state
 //!   word  4  destination
@@ -22,8 +22,8 @@ use crate::classify::FlowKey;
 /// The end of a list, and "no entry".
 pub(super) const NIL: u32 = u32::MAX;
 
-const HASH_HIGH: usize = 0;
-const HASH_LOW: usize = 1;
+const HASH_LOW: usize = 0;
+const HASH_HIGH: usize = 1;
 const PORTS: usize = 2;
 const KIND: usize = 3;
 const DESTINATION: usize = 4;
@@ -37,6 +37,57 @@ const CONTROL: usize = 12;
 /// In a second line.
 const CLIENT: usize = 4;
 const VIRTUAL: usize = 8;
+
+/// The first four words of an entry: whose it is and in which state. Two comparisons tell whether an entry is a flow's and goes
+/// on as it is; of an IPv6 flow the second line has to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head(pub(super) [u64; 2]);
+
+impl Head {
+    /// That of no entry.
+    pub(crate) const NONE: Self = Self([0; 2]);
+
+    /// That of an IPv4 connection. With `None` as its state it is that of no entry.
+    #[inline(always)]
+    pub(crate) const fn v4(addresses: u64, ports: u32, protocol: u8, state: Option<ConnectionState>) -> Self {
+        Self([addresses, Self::second(ports, protocol, LineKind::V4, state)])
+    }
+
+    /// That of an IPv6 connection.
+    #[inline(always)]
+    pub(crate) const fn v6(hash: FlowHash, ports: u32, protocol: u8, state: Option<ConnectionState>) -> Self {
+        Self([hash.0, Self::second(ports, protocol, LineKind::V6, state)])
+    }
+
+    #[inline(always)]
+    const fn second(ports: u32, protocol: u8, kind: LineKind, state: Option<ConnectionState>) -> u64 {
+        const NO_STATE: u32 = 0xff;
+        let state = match state {
+            Some(state) => state as u32,
+            None => NO_STATE,
+        };
+        let kind = protocol as u32 | (kind as u32) << 8 | state << 16;
+        ports as u64 | (kind as u64) << 32
+    }
+
+    /// Client and virtual address, if it is that of an IPv4 connection.
+    #[inline(always)]
+    pub(crate) const fn addresses_v4(self) -> u64 {
+        self.0[0]
+    }
+
+    /// The ports.
+    #[inline(always)]
+    pub(crate) const fn ports(self) -> u32 {
+        self.0[1] as u32
+    }
+
+    /// The IP protocol.
+    #[inline(always)]
+    pub(crate) const fn protocol(self) -> u8 {
+        (self.0[1] >> 32) as u8
+    }
+}
 
 /// What a line is used for. A line that was never used is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +115,7 @@ impl Line {
     }
 
     /// Writes the key of a new connection; everything else of the entry is set by the caller.
+    #[inline(always)]
     pub(super) fn set_key(&mut self, key: &FlowKey, hash: FlowHash) {
         match *key {
             FlowKey::V4 { addresses, ports, protocol } => {
@@ -111,6 +163,28 @@ impl Line {
             | (self.0[PORTS] ^ ports)
             | ((self.0[KIND] & 0xffff) ^ (u32::from(protocol) | (LineKind::V4 as u32) << 8));
         differs == 0
+    }
+
+    /// The first four words, which hold the key and the state.
+    #[inline(always)]
+    pub(super) fn head(&self) -> Head {
+        let join = |at: usize| u64::from(self.0[at]) | u64::from(self.0[at + 1]) << 32;
+        Head([join(0), join(2)])
+    }
+
+    /// Whether these are the addresses in this second line.
+    #[inline(always)]
+    pub(super) fn is_addresses(&self, client: u128, virtual_address: u128) -> bool {
+        let double = |at: usize| {
+            let word = |i: usize| u64::from(self.0[at + i]) | u64::from(self.0[at + i + 1]) << 32;
+            (word(0), word(2))
+        };
+        let ((a, b), (c, d)) = (double(CLIENT), double(VIRTUAL));
+        (a ^ client as u64)
+            | (b ^ (client >> 64) as u64)
+            | (c ^ virtual_address as u64)
+            | (d ^ (virtual_address >> 64) as u64)
+            == 0
     }
 
     /// Whether this may be the connection of an IPv6 flow; the second line decides.

@@ -6,7 +6,7 @@
 use crate::classify::FlowKey;
 
 /// The secret of one director's life.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct FlowHasher {
     secret: [u64; 4],
 }
@@ -15,6 +15,11 @@ pub(crate) struct FlowHasher {
 /// the tag (lowest 16 bits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FlowHash(pub(crate) u64);
+
+impl FlowHash {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self(0);
+}
 
 impl FlowHasher {
     pub(crate) fn new(seed: &[u8; 32]) -> Self {
@@ -31,25 +36,34 @@ impl FlowHasher {
         folded(folded(purpose ^ a, b) ^ c, d | 1)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &FlowKey) -> FlowHash {
-        let [a, b, c, d] = self.secret;
-        FlowHash(match *key {
-            FlowKey::V4 { addresses, ports, protocol } => {
-                let rest = u64::from(ports) << 8 | u64::from(protocol);
-                folded(folded(addresses ^ a, rest ^ b) ^ c, addresses ^ d)
-            }
+        match *key {
+            FlowKey::V4 { addresses, ports, protocol } => self.hash_v4(addresses, ports, protocol),
             FlowKey::V6 { client, virtual_address, ports, protocol } => {
-                let rest = u64::from(ports) << 8 | u64::from(protocol) | 1 << 63;
-                let first = folded((client >> 64) as u64 ^ a, client as u64 ^ b);
-                let second = folded((virtual_address >> 64) as u64 ^ c, virtual_address as u64 ^ d);
-                folded(first ^ rest ^ c, second ^ rest.rotate_left(32) ^ a)
+                self.hash_v6(client, virtual_address, ports, protocol)
             }
-        })
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash_v4(&self, addresses: u64, ports: u32, protocol: u8) -> FlowHash {
+        let [a, b, c, d] = self.secret;
+        let rest = u64::from(ports) << 8 | u64::from(protocol);
+        FlowHash(folded(folded(addresses ^ a, rest ^ b) ^ c, addresses ^ d))
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash_v6(&self, client: u128, virtual_address: u128, ports: u32, protocol: u8) -> FlowHash {
+        let [a, b, c, d] = self.secret;
+        let rest = u64::from(ports) << 8 | u64::from(protocol) | 1 << 63;
+        let first = folded((client >> 64) as u64 ^ a, client as u64 ^ b);
+        let second = folded((virtual_address >> 64) as u64 ^ c, virtual_address as u64 ^ d);
+        FlowHash(folded(first ^ rest ^ c, second ^ rest.rotate_left(32) ^ a))
     }
 }
 
-#[inline]
+#[inline(always)]
 const fn folded(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64

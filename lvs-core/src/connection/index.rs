@@ -44,13 +44,19 @@ impl<L: core::ops::DerefMut<Target = [Line]>> Index<L> {
     }
 
     /// The bucket that is read first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first_bucket(&self, hash: FlowHash) -> usize {
         // The upper half scaled to the number of buckets: no division, any number of buckets.
         (((hash.0 >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
-    #[inline]
+    /// The bucket that is read first.
+    #[inline(always)]
+    pub(super) fn first(&self, hash: FlowHash) -> &Line {
+        &self.buckets[self.first_bucket(hash)]
+    }
+
+    #[inline(always)]
     fn home(&self, hash: FlowHash) -> Home {
         let first = self.first_bucket(hash);
         let mut second = (((hash.0 & 0xffff_ffff) * self.buckets.len() as u64) >> 32) as usize;
@@ -70,26 +76,28 @@ impl<L: core::ops::DerefMut<Target = [Line]>> Index<L> {
     }
 
     /// The entry for which `is_it` says yes, among those that may be the flow's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, hash: FlowHash, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let home = self.home(hash);
-        let first = &self.buckets[home.first];
-        if let Some(entry) = entries(first, home.tag).find(|entry| is_it(*entry)) {
+        let first = &self.buckets[self.first_bucket(hash)];
+        if let Some(entry) = entries(first, tag(hash)).find(|entry| is_it(*entry)) {
             return Some(entry);
         }
         if first.0[OVERFLOW] == 0 {
             return None;
         }
+        let home = self.home(hash);
         entries(&self.buckets[home.second], home.tag).find(|entry| is_it(*entry))
     }
 
     /// Adds an entry that is not there yet. Answers whether there was a place. `hash_of` is asked for the hash of
     /// other entries if one of them has to move.
+    #[inline(always)]
     pub(super) fn insert(&mut self, hash: FlowHash, entry: u32, hash_of: impl Fn(u32) -> FlowHash) -> bool {
-        let home = self.home(hash);
-        if put(&mut self.buckets[home.first], home.tag, entry) {
+        let first = self.first_bucket(hash);
+        if put(&mut self.buckets[first], tag(hash), entry) {
             return true;
         }
+        let home = self.home(hash);
         if put(&mut self.buckets[home.second], home.tag, entry) {
             self.buckets[home.first].0[OVERFLOW] += 1;
             return true;
@@ -175,8 +183,10 @@ fn entries(bucket: &Line, tag: u16) -> impl Iterator<Item = u32> {
 }
 
 /// Puts an entry into a free place, if there is one.
+#[inline(always)]
 fn put(bucket: &mut Line, tag: u16, entry: u32) -> bool {
-    let Some(place) = (0..PLACES).find(|place| tag_at(bucket, *place) == 0) else {
+    // The lowest match is always a true one.
+    let Some(place) = matches(bucket, 0).next() else {
         return false;
     };
     set_tag(bucket, place, tag);

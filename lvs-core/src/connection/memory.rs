@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::DerefMut;
 
 /// One cache line of a table: an index bucket, a connection, or the second half of an IPv6 connection.
+/// Plain integers: any bytes are a line, and zeros are an unused one.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub struct Line(pub(crate) [u32; 16]);

@@ -10,12 +10,14 @@ mod entry;
 mod hash;
 mod index;
 mod memory;
+mod prefetch;
 mod record;
 mod slab;
 pub(crate) mod state;
 mod table;
 mod wheel;
 
+pub(crate) use entry::Head;
 pub(crate) use hash::{FlowHash, FlowHasher};
 pub use memory::{HeapMemory, Line, TableMemory};
 pub use record::{ConnectionRecord, ConnectionState};

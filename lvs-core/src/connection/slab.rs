@@ -38,6 +38,7 @@ impl<L: core::ops::DerefMut<Target = [Line]>> Slab<L> {
     }
 
     /// One line, or `None` if all are taken.
+    #[inline(always)]
     pub(super) fn take_single(&mut self) -> Option<u32> {
         let at = if self.singles == NIL {
             let pair = self.pop_pair()?;

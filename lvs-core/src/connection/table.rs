@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use super::ConnectionState;
-use super::entry::{LineKind, NIL};
+use super::entry::{Head, LineKind, NIL};
 use super::hash::{FlowHash, FlowHasher};
 use super::index::{Index, PLACES};
 use super::memory::{Line, TableMemory};
+use super::prefetch::prefetch;
 use super::slab::Slab;
 use super::wheel::{Wheel, ticks};
 use crate::classify::FlowKey;
@@ -83,18 +84,61 @@ impl<M: TableMemory> ConnectionTable<M> {
         Guess(self.index.guess(hash))
     }
 
+    /// The secret of the hash, for those who hash many.
+    #[inline(always)]
+    pub(crate) fn hasher(&self) -> FlowHasher {
+        self.hasher
+    }
+
+    /// Has the bucket fetched in which the flow probably lies, so that it is at hand for [`guess`](Self::guess).
+    #[inline(always)]
+    pub(crate) fn fetch_bucket(&self, hash: FlowHash) {
+        prefetch(self.index.first(hash));
+    }
+
+    /// Has the connection fetched that was guessed, so that it is at hand later.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, guess: Guess, is_ipv6: bool) {
+        let lines = self.slab.lines();
+        if let Some(line) = lines.get(guess.0 as usize) {
+            prefetch(line);
+        }
+        if is_ipv6 && let Some(line) = lines.get(guess.0 as usize | 1) {
+            prefetch(line);
+        }
+    }
+
+    /// The connection if the guess was right and its first words are these.
+    #[inline(always)]
+    pub(crate) fn steady_v4(&mut self, guess: Guess, head: Head) -> Option<&mut Line> {
+        self.slab.lines_mut().get_mut(guess.0 as usize).filter(|line| line.head() == head)
+    }
+
+    /// The same for IPv6.
+    #[inline(always)]
+    pub(crate) fn steady_v6(
+        &mut self,
+        guess: Guess,
+        head: Head,
+        (client, virtual_address): (u128, u128),
+    ) -> Option<&mut Line> {
+        let [line, second] = self.slab.lines_mut().get_mut(guess.0 as usize..)?.first_chunk_mut::<2>()?;
+        (line.head() == head && second.is_addresses(client, virtual_address)).then_some(line)
+    }
+
     /// The connection if the guess was right.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn confirm(&self, guess: Guess, hash: FlowHash, key: &FlowKey) -> Option<ConnectionId> {
         (guess.0 != NIL && self.is_flow(guess.0, hash, key)).then_some(ConnectionId(guess.0))
     }
 
     /// The connection of a flow, with all effort.
+    #[inline(always)]
     pub(crate) fn find(&self, hash: FlowHash, key: &FlowKey) -> Option<ConnectionId> {
         self.index.find(hash, |entry| self.is_flow(entry, hash, key)).map(ConnectionId)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_flow(&self, entry: u32, hash: FlowHash, key: &FlowKey) -> bool {
         let lines = self.slab.lines();
         let Some(line) = lines.get(entry as usize) else {
@@ -106,7 +150,7 @@ impl<M: TableMemory> ConnectionTable<M> {
                 line.may_be_v6(hash, ports, protocol)
                     && lines
                         .get(entry as usize + 1)
-                        .is_some_and(|l| l.addresses() == (client, virtual_address))
+                        .is_some_and(|second| second.is_addresses(client, virtual_address))
             }
         }
     }
@@ -115,6 +159,7 @@ impl<M: TableMemory> ConnectionTable<M> {
     ///
     /// # Errors
     /// If there is no room.
+    #[inline(always)]
     pub(crate) fn insert(
         &mut self,
         now: Instant,

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::entry::NIL;
 use super::memory::Line;
+use super::prefetch::prefetch;
 use crate::time::Instant;
 
 /// Slots in the ring.
@@ -18,8 +19,6 @@ const SLOTS: u32 = 4096;
 const TICK_SHIFT: u32 = 14;
 /// Ticks in a slot: 16, which is 262 ms.
 const SLOT_SHIFT: u32 = 4;
-/// Empty slots passed for the price of one entry.
-const SLOTS_PER_BUDGET: u32 = 16;
 
 /// The tick in which `now` lies.
 #[inline]
@@ -58,6 +57,7 @@ impl Wheel {
     }
 
     /// Adds an entry that ends at `deadline`.
+    #[inline(always)]
     pub(super) fn link(&mut self, lines: &mut [Line], entry: u32, deadline: u32) {
         let place = self.place(deadline);
         let first = core::mem::replace(&mut self.heads[place as usize], entry);
@@ -110,20 +110,21 @@ impl Wheel {
         if slots_from(self.cursor, now_slot) > SLOTS as i32 {
             self.cursor = now_slot.wrapping_sub(SLOTS);
         }
-        let mut passed = 0;
         // A slot is due when its last tick has gone by: then no entry in it can be early.
         while slots_from(self.cursor, now_slot) > 0 && *budget > 0 {
             let place = self.cursor % SLOTS;
             let entry = self.heads[place as usize];
             if entry == NIL {
-                self.cursor = self.cursor.wrapping_add(1);
-                passed += 1;
-                if passed % SLOTS_PER_BUDGET == 0 {
-                    *budget -= 1;
-                }
+                // To the next slot that is not empty, or to now.
+                let due = slots_from(self.cursor, now_slot) as u32;
+                let ahead = self.distance_to_occupied(place).map_or(due, |ahead| ahead.clamp(1, due));
+                self.cursor = self.cursor.wrapping_add(ahead);
                 continue;
             }
             *budget -= 1;
+            if let Some(next) = lines.get(lines[entry as usize].next() as usize) {
+                prefetch(next);
+            }
             self.unlink(lines, entry);
             let line = &lines[entry as usize];
             if line.is_expired(now) {
@@ -168,6 +169,7 @@ impl Wheel {
 
     /// The place for an entry that ends at `deadline`: its slot, the current one if that is past, the last one before
     /// the cursor comes round if it is too far.
+    #[inline(always)]
     fn place(&self, deadline: u32) -> u32 {
         let ahead = slots_from(self.cursor, deadline >> SLOT_SHIFT).clamp(0, SLOTS as i32 - 1);
         self.cursor.wrapping_add(ahead as u32) % SLOTS

@@ -27,13 +27,14 @@ pub(super) struct Choice {
 
 impl<M: TableMemory> Director<M> {
     /// Chooses a server. `None` if there is none to be had.
+    #[inline(always)]
     pub(super) fn choose<O: Observer>(
         &mut self,
         service: ServiceId,
         packet: &Packet,
         observer: &mut O,
     ) -> Option<Choice> {
-        let config = self.services.get(service)?.config;
+        let config = &self.services.get(service)?.config;
         let one_packet = config.one_packet && packet.kind == PacketKind::Udp;
         let Some(persistence) = config.persistence else {
             // FTP's other ports are for persistent services only.
@@ -43,14 +44,15 @@ impl<M: TableMemory> Director<M> {
             let destination = self.schedule(service, &packet.flow, observer)?;
             return Some(Choice { destination, template: None, one_packet });
         };
-        let key = template_key(&config.key, &packet.flow, persistence.mask);
+        let service_key = config.key;
+        let key = template_key(&service_key, &packet.flow, persistence.mask);
         if let Some(template) = self.valid_template(&key) {
             let entry = self.templates.entry_mut(ConnectionId(template));
             entry.touch(ticks(self.now));
             let destination = entry.destination();
             if O::ENABLED {
                 let destination = self.socket_of(destination, &packet.flow);
-                observer.observe(&Observation::Persisted { key: config.key, destination });
+                observer.observe(&Observation::Persisted { key: service_key, destination });
             }
             return Some(Choice { destination, template: Some(template), one_packet });
         }
@@ -60,6 +62,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Asks the service's scheduler for a server.
+    #[inline(always)]
     fn schedule<O: Observer>(&mut self, service: ServiceId, flow: &FlowKey, observer: &mut O) -> Option<u32> {
         let request = Request { flow, now: self.now };
         let service = self.services.get_mut(service)?;
@@ -85,7 +88,7 @@ impl<M: TableMemory> Director<M> {
             return None;
         }
         let destination = entry.destination();
-        let gone = matches!(self.destinations.lane(destination).reach, Reach::Gone | Reach::Drained);
+        let gone = matches!(self.destinations.lane(destination).reach(), Reach::Gone | Reach::Drained);
         let quiesced = self.destinations.get(destination).config.weight == 0;
         if gone || (quiesced && self.knobs.expire_quiescent_template) {
             self.templates.rename(id, &given_up(key));

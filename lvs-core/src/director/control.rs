@@ -173,7 +173,7 @@ impl<M: TableMemory> Director<M> {
         for (place, server) in (0..).zip(service.servers()) {
             let lane = self.destinations.lane_mut(server.destination);
             lane.serves = Serves { service: id, place };
-            lane.own_timeouts = service.timeouts.is_some();
+            lane.set_own_timeouts(service.timeouts.is_some());
         }
     }
 
@@ -216,7 +216,7 @@ impl<M: TableMemory> Director<M> {
         let own = self.interfaces.iter().any(|one| one.addresses.iter().any(|a| a.address() == address));
         let route = self.route_to(address).filter(|_| !own && self.locals.get(address).is_none());
         let Some((interface, next_hop)) = route else {
-            self.destinations.lane_mut(destination).reach = Reach::NoRoute;
+            self.destinations.lane_mut(destination).set_reach(Reach::NoRoute);
             return;
         };
         // There is room: a server needs one neighbour, and there may be as many neighbours as servers.
@@ -225,14 +225,15 @@ impl<M: TableMemory> Director<M> {
         };
         let new = || NextHop { destinations: Vec::new(), waiting: Queue::EMPTY };
         self.next_hops.entry(neighbour).or_insert_with(new).destinations.push(destination);
-        self.destinations.get_mut(destination).neighbour = Some(neighbour);
+        let rest = self.destinations.get_mut(destination);
+        (rest.neighbour, rest.interface) = (Some(neighbour), interface);
         let config =
             self.interface(interface).map(|interface| (interface.port, interface.mtu, interface.vlan));
         let lane = self.destinations.lane_mut(destination);
         if let Some((port, mtu, vlan)) = config {
-            (lane.port, lane.mtu, lane.vlan, lane.interface) = (port, mtu, vlan, interface);
+            lane.set_way(port, mtu, vlan);
         }
-        lane.reach = Reach::Unresolved;
+        lane.set_reach(Reach::Unresolved);
         self.refresh_lane(destination);
     }
 
@@ -255,10 +256,10 @@ impl<M: TableMemory> Director<M> {
             self.ramps.start(self.now, destination, length);
         }
         self.destinations.edit(destination, DestinationConfig { port, ..config });
-        if self.destinations.lane(destination).reach == Reach::Drained {
+        if self.destinations.lane(destination).reach() == Reach::Drained {
             let is_reachable = self.destinations.get(destination).neighbour.is_some();
             let reach = if is_reachable { Reach::Unresolved } else { Reach::NoRoute };
-            self.destinations.lane_mut(destination).reach = reach;
+            self.destinations.lane_mut(destination).set_reach(reach);
             self.refresh_lane(destination);
         }
         self.note_load(destination);

@@ -62,7 +62,7 @@ impl<M: TableMemory> Director<M> {
             return Some(Forgotten::Expired);
         }
         let destination = entry.destination();
-        if self.knobs.expire_nodest_conn && self.destinations.lane(destination).reach == Reach::Gone {
+        if self.knobs.expire_nodest_conn && self.destinations.lane(destination).reach() == Reach::Gone {
             return Some(Forgotten::DestinationGone);
         }
         let opens = match packet.kind {
@@ -101,13 +101,13 @@ impl<M: TableMemory> Director<M> {
         let entry = self.connections.entry_mut(id);
         let destination = entry.destination();
         let lane = self.destinations.lane(destination);
-        if matches!(lane.reach, Reach::Gone | Reach::Drained) {
+        if matches!(lane.reach(), Reach::Gone | Reach::Drained) {
             return self.handle_orphan(frame, interface, packet, id, observer);
         }
         let before = entry.state();
         let after = state_after(before, packet, secure);
         let timeout =
-            if lane.own_timeouts { self.services.timeout_of(lane.serves.service, after) } else { None };
+            if lane.own_timeouts() { self.services.timeout_of(lane.serves.service, after) } else { None };
         let timeout = timeout.unwrap_or_else(|| self.state_timeouts.of(after));
         let shorter = timeout < entry.timeout();
         entry.touch(now);
@@ -156,7 +156,7 @@ impl<M: TableMemory> Director<M> {
         observer: &mut O,
     ) -> Verdict {
         let destination = self.connections.entry(id).destination();
-        if self.destinations.lane(destination).reach == Reach::Drained {
+        if self.destinations.lane(destination).reach() == Reach::Drained {
             self.forget(id);
             self.refuse(frame, interface, packet, observer);
             return Verdict::Drop(DropReason::Drained);
@@ -169,6 +169,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// A flow without a connection.
+    #[inline(always)]
     fn handle_unknown<O: Observer>(
         &mut self,
         frame: &mut Frame<'_>,
@@ -177,6 +178,9 @@ impl<M: TableMemory> Director<M> {
         hash: FlowHash,
         observer: &mut O,
     ) -> Verdict {
+        if let Some(verdict) = self.strange_source(packet) {
+            return verdict;
+        }
         let is_active_ftp = packet.kind == PacketKind::Tcp && packet.flow.client_port() == FTP_DATA;
         let service = self.services.find(&packet.flow).filter(|_| !is_active_ftp);
         let Some(service) = service else {
@@ -225,6 +229,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Whether a packet may open a connection; if not, why it is dropped.
+    #[inline(always)]
     const fn opens(&self, packet: &Packet) -> Result<(), DropReason> {
         match packet.kind {
             PacketKind::Tcp => {
@@ -259,6 +264,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Makes the connection, unless the service remembers none.
+    #[inline(always)]
     pub(super) fn connect(
         &mut self,
         flow: &crate::classify::FlowKey,
@@ -386,6 +392,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Tells a server's service what the server has to do.
+    #[inline(always)]
     pub(super) fn note_load(&mut self, destination: u32) {
         let lane = self.destinations.lane(destination);
         let (serves, active, inactive) = (lane.serves, lane.active, lane.inactive);

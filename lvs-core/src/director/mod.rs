@@ -6,6 +6,7 @@
 //! | `validate.rs` | checks of a [`DirectorConfig`] |
 //! | `control.rs` | [`Director::apply`]: edits, whole or not at all |
 //! | `pipeline.rs` | batches and single frames, from classification to verdict |
+//! | `steady.rs` | usual frames of connections that go on as they are |
 //! | `flow.rs` | known connections, and flows that have none |
 //! | `choose.rs` | persistence, then the scheduler |
 //! | `outbound.rs` | forwarding, frames that wait, answers, `poll_transmit` |
@@ -14,6 +15,7 @@
 //! | `ramp.rs` | slow starts and drains |
 //! | `sweep.rs` | looking through the table a piece at a time |
 //! | `listing.rs` | what it shows of itself |
+//! | `locals.rs` | the addresses it answers for |
 //! | `records.rs` | connections as plain values, read and written |
 //! | `turn.rs` | one turn of a run loop over a [`FrameIo`](crate::FrameIo) |
 
@@ -22,10 +24,12 @@ mod control;
 mod flow;
 mod fragments;
 mod listing;
+mod locals;
 mod outbound;
 mod pipeline;
 mod ramp;
 mod records;
+mod steady;
 mod sweep;
 mod timers;
 mod turn;
@@ -34,6 +38,7 @@ mod validate;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use locals::{Local, Locals};
 pub use outbound::Outgoing;
 pub use records::RestoreError;
 pub use turn::{TRANSMIT_BUFFER, TurnBuffers};
@@ -62,6 +67,9 @@ pub struct Director<M: TableMemory = HeapMemory> {
     interfaces: Vec<InterfaceConfig>,
     /// By port: the interfaces on it.
     ports: Vec<Vec<(VlanPath, InterfaceId)>>,
+    /// By port: the interface whose frames have no tag.
+    entrances: Vec<Option<steady::Entrance>>,
+    batch: pipeline::Batch,
     knobs: Knobs,
     timeouts: Timeouts,
     state_timeouts: StateTimeouts,
@@ -117,50 +125,6 @@ struct NextHop {
     waiting: Queue,
 }
 
-/// The addresses the director answers for.
-#[derive(Default)]
-struct Locals {
-    v4: QuickMap<u32, Local>,
-    v6: QuickMap<u128, Local>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Local {
-    /// How many services have this address as their VIP.
-    services: u32,
-    /// Whether it is an address of the director's own besides.
-    own: bool,
-}
-
-impl Locals {
-    fn get(&self, address: IpAddr) -> Option<Local> {
-        match address {
-            IpAddr::V4(a) => self.v4.get(&a.to_bits()).copied(),
-            IpAddr::V6(a) => self.v6.get(&a.to_bits()).copied(),
-        }
-    }
-
-    #[inline]
-    fn contains_v4(&self, address: u32) -> bool {
-        self.v4.contains_key(&address)
-    }
-
-    #[inline]
-    fn contains_v6(&self, address: u128) -> bool {
-        self.v6.contains_key(&address)
-    }
-
-    fn set(&mut self, address: IpAddr, local: Local) {
-        let gone = local.services == 0 && !local.own;
-        match address {
-            IpAddr::V4(a) if gone => drop(self.v4.remove(&a.to_bits())),
-            IpAddr::V6(a) if gone => drop(self.v6.remove(&a.to_bits())),
-            IpAddr::V4(a) => drop(self.v4.insert(a.to_bits(), local)),
-            IpAddr::V6(a) => drop(self.v6.insert(a.to_bits(), local)),
-        }
-    }
-}
-
 /// A bounded queue of events; the newest are lost if nobody fetches them.
 struct EventQueue {
     events: arrayvec::ArrayVec<Event, 64>,
@@ -205,7 +169,7 @@ impl<M: TableMemory> Director<M> {
         let next_id = hasher.derive(2) as u16;
         let scheduler_seed = hasher.derive(3);
         let fragment_seed = hasher.derive(4);
-        let templates = ConnectionTable::new(memory, config.max_templates, hasher.clone(), now)
+        let templates = ConnectionTable::new(memory, config.max_templates, hasher, now)
             .ok_or(ConfigError::OutOfMemory(config.max_templates))?;
         let connections = ConnectionTable::new(memory, config.max_connections, hasher, now)
             .ok_or(ConfigError::OutOfMemory(config.max_connections))?;
@@ -222,7 +186,9 @@ impl<M: TableMemory> Director<M> {
         );
         let mut director = Self {
             ports: ports(&config.interfaces),
+            entrances: steady::entrances(&config.interfaces),
             interfaces: config.interfaces,
+            batch: pipeline::Batch::new(),
             knobs: config.knobs,
             timeouts: config.timeouts,
             state_timeouts: StateTimeouts::new(&config.timeouts),
@@ -230,7 +196,7 @@ impl<M: TableMemory> Director<M> {
             templates,
             services: Services::new(config.max_services),
             destinations: Destinations::new(config.max_destinations),
-            locals: Locals::default(),
+            locals: Locals::new(),
             neighbours,
             next_hops: QuickMap::default(),
             static_neighbours: AddressSet::default(),

@@ -3,7 +3,7 @@
 use super::Director;
 use crate::addr::MacAddr;
 use crate::classify::Packet;
-use crate::config::InterfaceId;
+use crate::config::{InterfaceId, VlanPath};
 use crate::connection::TableMemory;
 use crate::forward::answer::Plan;
 use crate::forward::{Cut, decrement_ttl, longest_piece, retag, tagged_len, write_tagged};
@@ -79,8 +79,19 @@ impl<M: TableMemory> Director<M> {
         destination: u32,
         observer: &mut O,
     ) -> Verdict {
-        let lane = self.destinations.lane(destination);
-        let (reach, mtu, vlan) = (lane.reach, lane.mtu, lane.vlan);
+        let lane = self.destinations.lane_mut(destination);
+        let is_straight = packet.ip_len() <= u32::from(lane.straight())
+            && packet.vlan == VlanPath::UNTAGGED
+            && !packet.first_fragment
+            && frame.meta().gso.is_none()
+            && !self.knobs.decrement_ttl;
+        if is_straight && let Some(addresses) = frame.bytes_mut().first_chunk_mut() {
+            *addresses = lane.macs;
+            lane.packets += 1;
+            lane.bytes += u64::from(packet.ip_len());
+            return Verdict::Transmit(lane.port);
+        }
+        let (reach, mtu, vlan) = (lane.reach(), lane.mtu(), lane.vlan());
         let (macs, port) = (lane.macs, lane.port);
         match reach {
             Reach::Ready | Reach::Unresolved => {}
@@ -122,7 +133,7 @@ impl<M: TableMemory> Director<M> {
         let Some(neighbour) = self.destinations.get(destination).neighbour else {
             return Verdict::Drop(DropReason::NoRoute);
         };
-        let interface = self.destinations.lane(destination).interface;
+        let interface = self.destinations.get(destination).interface;
         self.neighbours.wanted(self.now, neighbour);
         let Some(hop) = self.next_hops.get_mut(&neighbour) else {
             return Verdict::Drop(DropReason::Unresolved);
@@ -150,7 +161,7 @@ impl<M: TableMemory> Director<M> {
         destination: u32,
         observer: &mut O,
     ) -> Verdict {
-        let mtu = self.destinations.lane(destination).mtu;
+        let mtu = self.destinations.lane(destination).mtu();
         let is_plain = frame.meta().gso.is_none() && frame.meta().checksum.is_none();
         let cut = Cut::plan(frame.bytes(), packet, mtu);
         let Some(cut) = cut.filter(|_| is_plain) else {
@@ -158,12 +169,13 @@ impl<M: TableMemory> Director<M> {
             return Verdict::Drop(DropReason::TooBig);
         };
         let lane = self.destinations.lane_mut(destination);
-        if lane.reach != Reach::Ready || lane.vlan != packet.vlan {
+        if lane.reach() != Reach::Ready || lane.vlan() != packet.vlan {
             return Verdict::Drop(DropReason::Unresolved);
         }
         lane.packets += 1;
         lane.bytes += u64::from(packet.ip_len());
-        let (macs, leaves) = (lane.macs, lane.interface);
+        let macs = lane.macs;
+        let leaves = self.destinations.get(destination).interface;
         if packet.first_fragment {
             self.note_first_fragment(frame.bytes(), packet, destination);
         }
@@ -304,9 +316,9 @@ impl<M: TableMemory> Director<M> {
                 continue;
             };
             for destination in &hop.destinations {
-                let lane = self.destinations.lane_mut(*destination);
-                let own = self.interfaces.get(usize::from(lane.interface.0)).map_or(MacAddr::ZERO, |i| i.mac);
-                lane.set_next_hop(mac, own);
+                let interface = self.destinations.get(*destination).interface;
+                let own = self.interfaces.get(usize::from(interface.0)).map_or(MacAddr::ZERO, |i| i.mac);
+                self.destinations.lane_mut(*destination).set_next_hop(mac, own);
             }
             let Some(mac) = mac else {
                 continue;
@@ -331,7 +343,7 @@ impl<M: TableMemory> Director<M> {
             return;
         };
         let mac = self.neighbours.mac(neighbour);
-        let own = self.mac_of(self.destinations.lane(destination).interface);
+        let own = self.mac_of(self.destinations.get(destination).interface);
         self.destinations.lane_mut(destination).set_next_hop(mac, own);
     }
 

@@ -1,22 +1,21 @@
 //! From a batch of frames to a verdict each.
 //!
 //! ```text
-//!   stage 1, all frames   classify, find the interface, hash the flow
-//!   stage 2, all frames   read the index bucket: which connection it probably is
+//!   stage 1, all frames   what is it, is it ours, which flow: at a glance, or thoroughly
+//!   stage 2, all frames   index buckets, then the connections that they point to
 //!   stage 3, one by one   confirm the connection or make one; rewrite; verdict
 //! ```
 //! The stages exist so that the memory of one frame's bucket and connection arrives while others are being worked on.
 //! Decisions are taken in stage 3 only, in order: a batch decides exactly as its frames would one by one.
 
+use alloc::vec::Vec;
 use core::time::Duration;
-
-use arrayvec::ArrayVec;
 
 use super::Director;
 use crate::addr::MacAddr;
 use crate::classify::{FlowKey, Packet, PacketKind, classify};
-use crate::config::{InterfaceId, Protocol};
-use crate::connection::{ConnectionState, FlowHash, Guess, TableMemory, duration_ticks};
+use crate::config::{InterfaceId, Protocol, VlanPath};
+use crate::connection::{ConnectionState, FlowHash, Guess, Head, TableMemory, duration_ticks};
 use crate::io::{Frame, MAX_BATCH, Verdicts};
 use crate::neighbour::Outcome;
 use crate::observe::{Answer, Observation, Observer};
@@ -29,20 +28,62 @@ const EXPIRY_BUDGET: u32 = 64;
 /// How long a flow is remembered that is known by an ICMP error only.
 const QUOTED_FLOW: Duration = Duration::from_secs(3);
 
-/// What stage 1 found out about a frame.
+/// What stage 1 found out about a frame. Small and flat: a batch of these is written once and read once.
 #[derive(Clone, Copy)]
-struct Staged {
-    packet: Packet,
-    interface: InterfaceId,
-    hash: FlowHash,
-    guess: Guess,
-    step: Step,
+pub(super) struct Seen {
+    /// Of the flow, if it is of one.
+    pub(super) hash: FlowHash,
+    /// Of a usual frame: how its connection begins if it goes on as it is.
+    pub(super) head: Head,
+    pub(super) guess: Guess,
+    /// Of a usual frame: the length of the IP packet.
+    pub(super) ip_len: u16,
+    pub(super) way: Way,
+    /// Of one that goes the thorough way: where its packet lies.
+    at: u8,
+    /// Of one that is done with.
+    pub(super) verdict: Verdict,
 }
 
-/// What is to be done with a frame in stage 3.
+/// How a frame goes on after stage 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A usual TCP or UDP frame over IPv4 to an address of the director's.
+    PlainV4,
+    /// The same over IPv6.
+    PlainV6,
+    /// Not a usual frame: it is yet to be looked at thoroughly.
+    Unusual,
+    /// It was looked at thoroughly, and there is a packet to decide about.
+    Thorough,
+    /// There is nothing to decide.
+    Done,
+}
+
+impl Seen {
+    const NOTHING: Self = Self {
+        hash: FlowHash::NONE,
+        head: Head::NONE,
+        guess: Guess::NONE,
+        ip_len: 0,
+        way: Way::Done,
+        at: 0,
+        verdict: Verdict::Pass,
+    };
+}
+
+/// A frame that goes the thorough way.
+#[derive(Clone, Copy)]
+struct Thorough {
+    step: Step,
+    interface: InterfaceId,
+    packet: Packet,
+}
+
+/// What is to be done with it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// TCP or UDP to an address of the director's.
+    /// TCP, UDP or SCTP to an address of the director's.
     Flow,
     Arp,
     Icmpv6Neighbour,
@@ -50,6 +91,21 @@ enum Step {
     Fragment,
     OtherIp,
     Done(Verdict),
+}
+
+/// A batch on its way through the stages: memory that is taken once and written anew for each batch.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// One for each frame.
+    seen: Vec<Seen>,
+    /// Frames that are not usual ones.
+    thorough: Vec<Thorough>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self { seen: alloc::vec![Seen::NOTHING; MAX_BATCH], thorough: Vec::with_capacity(MAX_BATCH) }
+    }
 }
 
 impl<M: TableMemory> Director<M> {
@@ -92,25 +148,58 @@ impl<M: TableMemory> Director<M> {
         let mut budget = EXPIRY_BUDGET;
         self.expire_connections(&mut budget);
 
-        let mut staged: ArrayVec<Staged, MAX_BATCH> = ArrayVec::new();
-        staged.extend(frames.iter().map(|frame| self.stage(frame)));
-        for one in &mut staged {
-            if one.step == Step::Flow {
-                one.guess = self.connections.guess(one.hash);
-            }
+        let mut batch = core::mem::take(&mut self.batch);
+        if batch.seen.is_empty() {
+            // A panic of an observer or a scheduler took the last one along.
+            batch = Batch::new();
         }
-        let mut verdicts = Verdicts::new();
-        for (index, (frame, one)) in frames.iter_mut().zip(&staged).enumerate() {
-            if O::ENABLED {
-                let packet = match one.step {
-                    Step::Done(Verdict::Drop(reason)) => Err(reason),
-                    _ => Ok(&one.packet),
-                };
-                let interface = self.interface_of(frame.port(), one.packet.vlan);
-                let (bytes, meta) = (frame.bytes(), frame.meta());
-                observer.observe(&Observation::Frame { index, bytes, meta, packet, interface });
+        let verdicts = self.handle_stages(frames, &mut batch, observer);
+        self.batch = batch;
+        verdicts
+    }
+
+    #[inline(always)]
+    fn handle_stages<O: Observer>(
+        &mut self,
+        frames: &mut [Frame<'_>],
+        batch: &mut Batch,
+        observer: &mut O,
+    ) -> Verdicts {
+        let Batch { seen, thorough } = batch;
+        thorough.clear();
+        let Some(seen) = seen.get_mut(..frames.len()) else {
+            return Verdicts::new();
+        };
+        let eye = self.eye();
+        let mut has_flows = false;
+        for (frame, one) in frames.iter().zip(seen.iter_mut()) {
+            let is_flow =
+                eye.glance(frame, one) || (one.way == Way::Unusual && self.look(frame, one, thorough));
+            if is_flow {
+                self.connections.fetch_bucket(one.hash);
             }
-            let verdict = self.decide(frame, one, observer);
+            has_flows |= is_flow;
+        }
+        if has_flows {
+            self.fetch(seen);
+        }
+        let times = self.times();
+        let may_go_straight = !self.knobs.decrement_ttl;
+        let mut verdicts = Verdicts::new();
+        for (index, (frame, one)) in frames.iter_mut().zip(seen.iter()).enumerate() {
+            if O::ENABLED {
+                self.show_frame(index, frame, observer);
+            }
+            let straight = match one.way {
+                Way::PlainV4 if may_go_straight => self.forward_v4(&times, frame, one, observer),
+                Way::PlainV6 if may_go_straight => self.forward_v6(&times, frame, one, observer),
+                _ => None,
+            };
+            let verdict = match straight {
+                Some(port) => Verdict::Transmit(port),
+                None if one.way == Way::Done => one.verdict,
+                None => self.decide(frame, one, thorough, observer),
+            };
             self.statistics.count(verdict);
             if O::ENABLED {
                 observer.observe(&Observation::Verdict { verdict, bytes: frame.bytes() });
@@ -120,33 +209,55 @@ impl<M: TableMemory> Director<M> {
         verdicts
     }
 
-    /// Stage 1: everything that needs no connection.
-    #[inline]
-    fn stage(&self, frame: &Frame<'_>) -> Staged {
+    /// Stage 2: reads what stage 3 will need of the connection table. Each round asks for memory that the round before found
+    /// out about, for all frames, so that none waits for another's. What is asked for in vain, for a frame that is no flow,
+    /// costs less than to find out.
+    #[inline(always)]
+    fn fetch(&self, seen: &mut [Seen]) {
+        for one in seen.iter_mut() {
+            one.guess = self.connections.guess(one.hash);
+            self.connections.fetch(one.guess, one.way == Way::PlainV6);
+        }
+    }
+
+    /// Stage 1 for a frame that is not a usual one: everything that needs no connection. Answers whether it is of a flow.
+    #[inline(never)]
+    fn look(&self, frame: &Frame<'_>, seen: &mut Seen, thorough: &mut Vec<Thorough>) -> bool {
         let bytes = frame.bytes();
-        let mut staged = Staged {
-            packet: Packet::NONE,
-            interface: InterfaceId(0),
-            hash: FlowHash::default(),
-            guess: Guess::NONE,
-            step: Step::Done(Verdict::Pass),
-        };
-        match classify(bytes, frame.meta()) {
-            Ok(packet) => staged.packet = packet,
+        seen.way = Way::Done;
+        let packet = match classify(bytes, frame.meta()) {
+            Ok(packet) => packet,
             Err(reason) => {
-                staged.step = Step::Done(Verdict::Drop(reason));
-                return staged;
+                seen.verdict = Verdict::Drop(reason);
+                return false;
             }
-        }
-        let Some(interface) = self.interface_of(frame.port(), staged.packet.vlan) else {
-            return staged;
         };
-        staged.interface = interface;
-        staged.step = self.step(bytes, &staged.packet, self.mac_of(interface));
-        if staged.step == Step::Flow {
-            staged.hash = self.connections.hash(&staged.packet.flow);
+        let Some(interface) = self.interface_of(frame.port(), packet.vlan) else {
+            seen.verdict = Verdict::Pass;
+            return false;
+        };
+        let step = self.step(bytes, &packet, self.mac_of(interface));
+        if let Step::Done(verdict) = step {
+            seen.verdict = verdict;
+            return false;
         }
-        staged
+        seen.way = Way::Thorough;
+        seen.at = thorough.len() as u8;
+        thorough.push(Thorough { step, interface, packet });
+        if step == Step::Flow {
+            seen.hash = self.connections.hash(&packet.flow);
+        }
+        step == Step::Flow
+    }
+
+    /// Tells the observer of a frame before anything is decided about it.
+    fn show_frame<O: Observer>(&self, index: usize, frame: &Frame<'_>, observer: &mut O) {
+        let (bytes, meta) = (frame.bytes(), frame.meta());
+        let packet = classify(bytes, meta);
+        let vlan = packet.map_or(VlanPath::UNTAGGED, |packet| packet.vlan);
+        let interface = self.interface_of(frame.port(), vlan);
+        let packet = packet.as_ref().map_err(|reason| *reason);
+        observer.observe(&Observation::Frame { index, bytes, meta, packet, interface });
     }
 
     #[inline]
@@ -179,15 +290,18 @@ impl<M: TableMemory> Director<M> {
             let group = MacAddr(to).is_multicast();
             return Step::Done(if group { Verdict::Drop(DropReason::NotUnicast) } else { Verdict::Pass });
         }
+        // Whoever has a connection was looked at when it was made.
+        if matches!(packet.kind, PacketKind::Tcp | PacketKind::Udp | PacketKind::Sctp) {
+            return Step::Flow;
+        }
         if let Some(verdict) = self.strange_source(packet) {
             return Step::Done(verdict);
         }
         match packet.kind {
-            PacketKind::Tcp | PacketKind::Udp | PacketKind::Sctp => Step::Flow,
             PacketKind::Icmp | PacketKind::Icmpv6 => Step::Icmp,
             PacketKind::Fragment => Step::Fragment,
             PacketKind::OtherIp => Step::OtherIp,
-            PacketKind::Arp | PacketKind::Other => Step::Done(Verdict::Pass),
+            _ => Step::Done(Verdict::Pass),
         }
     }
 
@@ -199,7 +313,7 @@ impl<M: TableMemory> Director<M> {
 
     /// Sources that no packet to the director can have: group addresses, loopback, nobody, and the director itself.
     #[inline]
-    fn strange_source(&self, packet: &Packet) -> Option<Verdict> {
+    pub(super) fn strange_source(&self, packet: &Packet) -> Option<Verdict> {
         let (martian, own) = match packet.flow {
             FlowKey::V4 { addresses, .. } => {
                 let source = (addresses >> 32) as u32;
@@ -227,32 +341,49 @@ impl<M: TableMemory> Director<M> {
         (!packet.is_ipv6()).then_some(Verdict::Drop(DropReason::Martian))
     }
 
-    /// Stage 3 for one frame.
-    fn decide<O: Observer>(&mut self, frame: &mut Frame<'_>, staged: &Staged, observer: &mut O) -> Verdict {
-        match staged.step {
-            Step::Flow => {
-                self.handle_flow(frame, staged.interface, &staged.packet, staged.hash, staged.guess, observer)
-            }
-            Step::Done(verdict) => verdict,
-            Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(frame, staged),
-            Step::Icmp => self.handle_icmp(frame, staged.interface, &staged.packet, observer),
-            Step::Fragment => self.handle_fragment(frame, staged.interface, &staged.packet, observer),
+    /// Stage 3 for a frame that does not go straight on.
+    #[inline(never)]
+    fn decide<O: Observer>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        seen: &Seen,
+        thorough: &[Thorough],
+        observer: &mut O,
+    ) -> Verdict {
+        let Seen { hash, guess, .. } = *seen;
+        if matches!(seen.way, Way::PlainV4 | Way::PlainV6) {
+            let (packet, interface) = self.plain_packet(frame, seen);
+            return self.handle_flow(frame, interface, &packet, hash, guess, observer);
+        }
+        let Some(Thorough { step, interface, packet }) = thorough.get(usize::from(seen.at)) else {
+            return Verdict::Pass;
+        };
+        match step {
+            Step::Flow => self.handle_flow(frame, *interface, packet, hash, guess, observer),
+            Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(frame, *interface, packet),
+            Step::Icmp => self.handle_icmp(frame, *interface, packet, observer),
+            Step::Fragment => self.handle_fragment(frame, *interface, packet, observer),
             Step::OtherIp => {
-                self.refuse(frame, staged.interface, &staged.packet, observer);
+                self.refuse(frame, *interface, packet, observer);
                 Verdict::Drop(DropReason::NoProtocol)
             }
+            Step::Done(verdict) => *verdict,
         }
     }
 
-    fn handle_neighbour(&mut self, frame: &mut Frame<'_>, staged: &Staged) -> Verdict {
-        let Packet { network, transport, end, .. } = staged.packet;
-        let (network, transport) = (usize::from(network), usize::from(transport));
+    fn handle_neighbour(
+        &mut self,
+        frame: &mut Frame<'_>,
+        interface: InterfaceId,
+        packet: &Packet,
+    ) -> Verdict {
+        let (network, transport) = (usize::from(packet.network), usize::from(packet.transport));
         let port = frame.port();
         let bytes = frame.bytes_mut();
-        let outcome = if staged.step == Step::Arp {
-            self.neighbours.handle_arp(self.now, staged.interface, bytes, network)
+        let outcome = if packet.kind == PacketKind::Arp {
+            self.neighbours.handle_arp(self.now, interface, bytes, network)
         } else {
-            self.neighbours.handle_icmpv6(self.now, staged.interface, bytes, network, transport, end as usize)
+            self.neighbours.handle_icmpv6(self.now, interface, bytes, network, transport, packet.end as usize)
         };
         self.take_neighbour_updates(self.now);
         match outcome {

@@ -92,8 +92,8 @@ impl<M: TableMemory> Director<M> {
         let drained = |(_, at): &(u32, Instant)| *at <= now;
         for (destination, _) in self.ramps.draining.iter().filter(|one| drained(one)) {
             let lane = self.destinations.lane_mut(*destination);
-            if lane.reach != Reach::Gone {
-                lane.reach = Reach::Drained;
+            if lane.reach() != Reach::Gone {
+                lane.set_reach(Reach::Drained);
             }
         }
         self.ramps.draining.retain(|one| !drained(one));

@@ -111,7 +111,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     fn is_gone(&self, destination: u32) -> bool {
-        self.destinations.lane(destination).reach == Reach::Gone
+        self.destinations.lane(destination).reach() == Reach::Gone
     }
 
     /// Forgets the connections for which `which` says yes. Answers where to go on, or `None` at the end.

@@ -7,8 +7,8 @@ use crate::event::Event;
 use crate::io::PortId;
 use crate::time::Instant;
 
-/// Connections and wheel slots that one call looks at.
-const EXPIRY_BUDGET: u32 = 1024;
+/// Connections and wheel slots that one call looks at: few enough that no frame waits long for it.
+const EXPIRY_BUDGET: u32 = 256;
 
 impl<M: TableMemory> Director<M> {
     /// When [`handle_timeout`](Self::handle_timeout) should be called next, if nothing else happens. `None`: nothing is

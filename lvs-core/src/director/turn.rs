@@ -2,6 +2,7 @@
 
 use super::Director;
 use crate::connection::TableMemory;
+use crate::event::Event;
 use crate::io::{FrameIo, IoEvent};
 use crate::observe::Observer;
 use crate::time::Instant;
@@ -62,6 +63,7 @@ impl<M: TableMemory> Director<M> {
             match event {
                 IoEvent::LinkUp(port) => self.handle_link(clock(), port, true),
                 IoEvent::LinkDown(port) => self.handle_link(clock(), port, false),
+                IoEvent::UnfinishedChecksums(port) => self.events.push(Event::UnfinishedChecksums(port)),
             }
         }
         self.join_groups(io)?;

@@ -12,7 +12,8 @@ use super::{Meta, PortId};
 pub struct Frame<'a> {
     buffer: &'a mut [u8],
     start: usize,
-    len: usize,
+    /// Not beyond the buffer.
+    end: usize,
     port: PortId,
     meta: Meta,
 }
@@ -26,8 +27,8 @@ impl<'a> Frame<'a> {
     /// A frame that fills `buffer`, received on `port`, without metadata.
     #[must_use]
     pub fn new(buffer: &'a mut [u8], port: PortId) -> Self {
-        let len = buffer.len();
-        Self { buffer, start: 0, len, port, meta: Meta::default() }
+        let end = buffer.len();
+        Self { buffer, start: 0, end, port, meta: Meta::default() }
     }
 
     /// A frame of `len` bytes that begins at `start` in `buffer`.
@@ -42,7 +43,7 @@ impl<'a> Frame<'a> {
         meta: Meta,
     ) -> Result<Self, NoRoomError> {
         match start.checked_add(len) {
-            Some(end) if end <= buffer.len() => Ok(Self { buffer, start, len, port, meta }),
+            Some(end) if end <= buffer.len() => Ok(Self { buffer, start, end, port, meta }),
             _ => Err(NoRoomError),
         }
     }
@@ -55,21 +56,36 @@ impl<'a> Frame<'a> {
 
     /// The frame's bytes, Ethernet header first, without frame check sequence.
     #[must_use]
+    #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.start + self.len).unwrap_or_default()
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The frame's first bytes and its length, if it has so many.
+    #[inline(always)]
+    pub(crate) fn head<const N: usize>(&self) -> Option<(&[u8; N], usize)> {
+        let bytes = self.buffer.get(self.start..self.end)?;
+        Some((bytes.first_chunk()?, bytes.len()))
+    }
+
+    /// The same, to be changed in place.
+    #[inline(always)]
+    pub(crate) fn head_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.buffer.get_mut(self.start..self.end)?.first_chunk_mut()
     }
 
     /// The frame's bytes, to be changed in place.
     #[must_use]
+    #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.start..self.start + self.len).unwrap_or_default()
+        self.buffer.get_mut(self.start..self.end).unwrap_or_default()
     }
 
     /// Length in bytes, Ethernet header included.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "whether a frame is empty is no question anybody asks")]
     pub const fn len(&self) -> usize {
-        self.len
+        self.end - self.start
     }
 
     /// What it carries besides its bytes.
@@ -99,7 +115,7 @@ impl<'a> Frame<'a> {
     /// Unused bytes behind.
     #[must_use]
     pub const fn tailroom(&self) -> usize {
-        self.buffer.len() - self.start - self.len
+        self.buffer.len() - self.end
     }
 
     /// Makes the frame `count` bytes longer at the front. The new bytes hold whatever lay there.
@@ -111,15 +127,12 @@ impl<'a> Frame<'a> {
             return Err(NoRoomError);
         }
         self.start -= count;
-        self.len += count;
         Ok(())
     }
 
     /// Takes up to `count` bytes off the front.
     pub const fn shrink_front(&mut self, count: usize) {
-        let count = if count < self.len { count } else { self.len };
-        self.start += count;
-        self.len -= count;
+        self.start += if count < self.len() { count } else { self.len() };
     }
 
     /// Makes the frame exactly `len` bytes long, at its end. Bytes that are new hold whatever lay there.
@@ -130,7 +143,7 @@ impl<'a> Frame<'a> {
         if len > self.buffer.len() - self.start {
             return Err(NoRoomError);
         }
-        self.len = len;
+        self.end = self.start + len;
         Ok(())
     }
 }

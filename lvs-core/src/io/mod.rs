@@ -55,6 +55,9 @@ pub enum IoEvent {
     LinkUp(PortId),
     /// The port carries no frames.
     LinkDown(PortId),
+    /// Frames come in whose checksums their senders left to hardware, by a port that cannot carry that information:
+    /// whoever they are forwarded to will throw them away. Told once a port.
+    UnfinishedChecksums(PortId),
 }
 
 /// What a backend has counted since it was opened.
@@ -75,7 +78,7 @@ pub type BatchHandler<'h> = dyn FnMut(&mut [Frame<'_>]) -> Verdicts + 'h;
 
 /// Moves frames between the core and the outside.
 ///
-/// Implementations are found in `lvs-io-afpacket` (Linux packet sockets) and `lvs-testkit` (memory).
+/// Implementations are found in `lvs-io-afpacket` and `lvs-io-xdp` (Linux) and `lvs-testkit` (memory).
 /// All calls return without waiting, except [`wait`](Self::wait).
 pub trait FrameIo {
     /// Why the device cannot go on. A frame that is lost is not an error; it is counted.

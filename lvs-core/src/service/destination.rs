@@ -36,12 +36,14 @@ pub(crate) struct Lane {
     pub(crate) macs: [u8; 12],
     pub(crate) port: PortId,
     /// The longest IP packet that fits.
-    pub(crate) mtu: u16,
-    pub(crate) vlan: VlanPath,
-    pub(crate) interface: InterfaceId,
-    pub(crate) reach: Reach,
+    mtu: u16,
+    vlan: VlanPath,
+    reach: Reach,
     /// Whether its service has time-outs of its own.
-    pub(crate) own_timeouts: bool,
+    own_timeouts: bool,
+    /// The longest IP packet that needs nothing but new addresses: the MTU where frames leave untagged, the Ethernet address is
+    /// known and time-outs are everybody's; else 0.
+    straight: u16,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) connections: u64,
@@ -72,6 +74,8 @@ pub(crate) struct Destination {
     pub(crate) config: DestinationConfig,
     /// The service it belongs or belonged to.
     pub(crate) service: ServiceKey,
+    /// The interface by which it is reached.
+    pub(crate) interface: InterfaceId,
     pub(crate) neighbour: Option<NeighbourId>,
     /// What `--zero` subtracts.
     pub(crate) zero: Statistics,
@@ -125,9 +129,9 @@ impl Destinations {
             port: PortId(0),
             mtu: 0,
             vlan: VlanPath::UNTAGGED,
-            interface: InterfaceId(0),
             reach: Reach::NoRoute,
             own_timeouts: false,
+            straight: 0,
             packets: 0,
             bytes: 0,
             connections: 0,
@@ -138,6 +142,7 @@ impl Destinations {
         let rest = Destination {
             config,
             service,
+            interface: InterfaceId(0),
             neighbour: None,
             zero: Statistics::default(),
             persistent: 0,
@@ -158,7 +163,7 @@ impl Destinations {
 
     /// Takes a server out of its service. It is forgotten with its last connection.
     pub(crate) fn remove(&mut self, id: u32) -> Option<NeighbourId> {
-        self.lanes[id as usize].reach = Reach::Gone;
+        self.lanes[id as usize].set_reach(Reach::Gone);
         self.lanes[id as usize].serves = Serves::NOBODY;
         let rest = &mut self.rest[id as usize];
         let neighbour = rest.neighbour.take();
@@ -206,12 +211,14 @@ impl Destinations {
     }
 
     /// Counts a connection that began.
+    #[inline(always)]
     pub(crate) fn connection_added(&mut self, id: u32, active: bool) {
         self.lanes[id as usize].connections += 1;
         self.connection_restored(id, active);
     }
 
     /// Counts a connection that began elsewhere.
+    #[inline(always)]
     pub(crate) fn connection_restored(&mut self, id: u32, active: bool) {
         let lane = &mut self.lanes[id as usize];
         *if active { &mut lane.active } else { &mut lane.inactive } += 1;
@@ -268,6 +275,7 @@ impl Destinations {
     }
 
     /// As IPVS: overloaded from the connection on that reaches the upper threshold...
+    #[inline(always)]
     fn look_at_upper_threshold(&mut self, id: u32) {
         let (lane, rest) = (&self.lanes[id as usize], &mut self.rest[id as usize]);
         let upper = rest.config.upper_threshold;
@@ -333,18 +341,63 @@ impl Lane {
         self.active + self.inactive
     }
 
+    #[inline]
+    pub(crate) const fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    #[inline]
+    pub(crate) const fn own_timeouts(&self) -> bool {
+        self.own_timeouts
+    }
+
+    /// The longest IP packet that fits.
+    #[inline]
+    pub(crate) const fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    #[inline]
+    pub(crate) const fn vlan(&self) -> VlanPath {
+        self.vlan
+    }
+
+    /// The longest IP packet that needs nothing but new addresses.
+    #[inline(always)]
+    pub(crate) const fn straight(&self) -> u16 {
+        self.straight
+    }
+
+    pub(crate) fn set_reach(&mut self, reach: Reach) {
+        self.reach = reach;
+        self.settle();
+    }
+
+    pub(crate) fn set_own_timeouts(&mut self, own: bool) {
+        self.own_timeouts = own;
+        self.settle();
+    }
+
+    /// Sets by which interface the server is reached.
+    pub(crate) fn set_way(&mut self, port: PortId, mtu: u16, vlan: VlanPath) {
+        (self.port, self.mtu, self.vlan) = (port, mtu, vlan);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let is_straight = self.reach == Reach::Ready && self.vlan == VlanPath::UNTAGGED && !self.own_timeouts;
+        self.straight = if is_straight { self.mtu } else { 0 };
+    }
+
     /// Takes over what is known of the neighbour through which this server is reached.
     pub(crate) fn set_next_hop(&mut self, mac: Option<MacAddr>, own: MacAddr) {
         if matches!(self.reach, Reach::Gone | Reach::Drained) {
             return;
         }
-        match mac {
-            Some(mac) => {
-                self.set_macs(mac, own);
-                self.reach = Reach::Ready;
-            }
-            None => self.reach = Reach::Unresolved,
+        if let Some(mac) = mac {
+            self.set_macs(mac, own);
         }
+        self.set_reach(if mac.is_some() { Reach::Ready } else { Reach::Unresolved });
     }
 
     /// Writes the Ethernet addresses of frames to this server.

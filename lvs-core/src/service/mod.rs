@@ -9,5 +9,5 @@
 mod destination;
 mod table;
 
-pub(crate) use destination::{Destinations, Reach, Serves};
+pub(crate) use destination::{Destinations, Lane, Reach, Serves};
 pub(crate) use table::{FTP, FTP_DATA, Service, ServiceId, Services};

@@ -95,6 +95,7 @@ impl Service {
     }
 
     /// Takes over what the server in this place has to do.
+    #[inline(always)]
     pub(crate) fn load(&mut self, place: usize, active: u32, inactive: u32, overloaded: bool) {
         let Some(server) = self.servers.get_mut(place) else {
             return;
@@ -131,6 +132,7 @@ impl Service {
     }
 
     /// Asks the scheduler.
+    #[inline(always)]
     pub(crate) fn schedule(&mut self, request: &Request<'_>) -> Option<usize> {
         self.scheduler.pick(request, &self.servers).filter(|place| *place < self.servers.len())
     }
@@ -146,23 +148,47 @@ impl Service {
     }
 }
 
-/// What a packet says of the service it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Wanted {
-    address: IpAddr,
-    port: u16,
-    protocol: u8,
+/// Services by what a packet says: address, port and protocol.
+#[derive(Default)]
+struct ByPacket {
+    v4: QuickMap<u64, ServiceId>,
+    v6: QuickMap<(u128, u32), ServiceId>,
 }
 
-impl Wanted {
-    const fn of(address: IpAddr, port: u16, protocol: u8) -> Self {
-        Self { address, port, protocol }
+const fn pack(port: u16, protocol: u8) -> u32 {
+    (port as u32) << 8 | protocol as u32
+}
+
+impl ByPacket {
+    #[inline(always)]
+    fn get(&self, address: IpAddr, port: u16, protocol: u8) -> Option<ServiceId> {
+        let rest = pack(port, protocol);
+        match address {
+            IpAddr::V4(a) => self.v4.get(&(u64::from(a.to_bits()) << 32 | u64::from(rest))).copied(),
+            IpAddr::V6(a) => self.v6.get(&(a.to_bits(), rest)).copied(),
+        }
+    }
+
+    fn insert(&mut self, address: IpAddr, port: u16, protocol: u8, id: ServiceId) {
+        let rest = pack(port, protocol);
+        match address {
+            IpAddr::V4(a) => self.v4.insert(u64::from(a.to_bits()) << 32 | u64::from(rest), id),
+            IpAddr::V6(a) => self.v6.insert((a.to_bits(), rest), id),
+        };
+    }
+
+    fn remove(&mut self, address: IpAddr, port: u16, protocol: u8) {
+        let rest = pack(port, protocol);
+        match address {
+            IpAddr::V4(a) => self.v4.remove(&(u64::from(a.to_bits()) << 32 | u64::from(rest))),
+            IpAddr::V6(a) => self.v6.remove(&(a.to_bits(), rest)),
+        };
     }
 }
 
 /// All virtual services.
 pub(crate) struct Services {
-    by_packet: QuickMap<Wanted, ServiceId>,
+    by_packet: ByPacket,
     by_mark: QuickMap<(u32, bool), ServiceId>,
     marks: Vec<MarkRule>,
     services: Vec<Option<Service>>,
@@ -173,7 +199,7 @@ pub(crate) struct Services {
 impl Services {
     pub(crate) fn new(capacity: u32) -> Self {
         Self {
-            by_packet: QuickMap::default(),
+            by_packet: ByPacket::default(),
             by_mark: QuickMap::default(),
             marks: Vec::new(),
             services: Vec::new(),
@@ -189,14 +215,16 @@ impl Services {
 
     /// The service that takes a flow: a mark counts before an address and port, these before FTP's other ports, and
     /// those before port 0.
+    #[inline(always)]
     pub(crate) fn find(&self, flow: &FlowKey) -> Option<ServiceId> {
-        if let Some(mark) = self.mark_of(flow)
+        if !self.marks.is_empty()
+            && let Some(mark) = self.mark_of(flow)
             && let Some(id) = self.by_mark.get(&(mark, flow.is_ipv6()))
         {
             return Some(*id);
         }
         let (address, port, protocol) = (flow.virtual_address(), flow.virtual_port(), flow.protocol());
-        let of = |port| self.by_packet.get(&Wanted::of(address, port, protocol)).copied();
+        let of = |port| self.by_packet.get(address, port, protocol);
         let is_ftp_data = protocol == ip_protocol::TCP && (port == FTP_DATA || port >= FIRST_UNPRIVILEGED);
         of(port).or_else(|| if is_ftp_data { of(FTP) } else { None }).or_else(|| of(0))
     }
@@ -240,7 +268,7 @@ impl Services {
     pub(crate) fn id(&self, key: ServiceKey) -> Option<ServiceId> {
         match key {
             ServiceKey::Address { protocol, address, port } => {
-                self.by_packet.get(&Wanted::of(address, port, protocol.number())).copied()
+                self.by_packet.get(address, port, protocol.number())
             }
             ServiceKey::Mark { mark, ipv6 } => self.by_mark.get(&(mark, ipv6)).copied(),
         }
@@ -271,7 +299,7 @@ impl Services {
         };
         match config.key {
             ServiceKey::Address { protocol, address, port } => {
-                self.by_packet.insert(Wanted::of(address, port, protocol.number()), ServiceId(id));
+                self.by_packet.insert(address, port, protocol.number(), ServiceId(id));
             }
             ServiceKey::Mark { mark, ipv6 } => {
                 self.by_mark.insert((mark, ipv6), ServiceId(id));
@@ -285,7 +313,7 @@ impl Services {
         let service = self.services.get_mut(id.0 as usize)?.take()?;
         match service.config.key {
             ServiceKey::Address { protocol, address, port } => {
-                self.by_packet.remove(&Wanted::of(address, port, protocol.number()));
+                self.by_packet.remove(address, port, protocol.number());
             }
             ServiceKey::Mark { mark, ipv6 } => {
                 self.by_mark.remove(&(mark, ipv6));
