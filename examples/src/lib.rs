@@ -1,6 +1,7 @@
-//! What the programs in this folder share: a clock, a seed, the run loop of a director on real interfaces, and
+//! What the programs in this folder share: the choice of a backend, a clock, a seed, the run loop of a director on real interfaces, and
 //! the words for what happens in it.
 
+pub mod backend;
 pub mod clock;
 pub mod run;
 pub mod words;

@@ -31,6 +31,12 @@ pub fn log(event: Event, names: &[String]) {
         ),
         Event::LinkDown(PortId(at)) => tracing::warn!("{} is down", name(at)),
         Event::LinkUp(PortId(at)) => tracing::info!("{} is up", name(at)),
+        Event::UnfinishedChecksums(PortId(at)) => tracing::error!(
+            "frames with unfinished checksums come in on {}, and AF_XDP cannot carry them on: their receivers \
+             drop them. Run `ethtool -K INTERFACE tx off` at the senders (other ends of veth pairs, containers, \
+             virtual machines), or use --io afpacket",
+            name(at)
+        ),
         Event::TableFull => tracing::warn!(
             "the connection table is full: new flows are served by a hash of the client; \
              raise --max-connections"

@@ -13,6 +13,7 @@
 //! | `protocols.rs` | IPv6 behind a snooping switch, UDP, ping, DIPs that the program owns |
 //! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
+//! | `xdp.rs` | the same over AF_XDP sockets |
 //! | `usage.rs` | the command line, its errors, warnings and exit codes |
 
 mod balancing;
@@ -23,6 +24,7 @@ mod program;
 mod protocols;
 mod transfers;
 mod usage;
+mod xdp;
 
 use std::process::ExitCode;
 
@@ -50,9 +52,12 @@ fn main() -> ExitCode {
     // The longest first.
     let tests =
         [neighbours::TESTS, transfers::TESTS, protocols::TESTS, balancing::TESTS, usage::TESTS].concat();
-    let trials = tests
-        .into_iter()
-        .map(|(name, test)| Trial::test(name, test).with_ignored_flag(entered.is_err()))
-        .collect();
+    let without_xdp = entered.as_ref().ok().and_then(|()| xdp::refusal());
+    if let Some(reason) = &without_xdp {
+        eprintln!("SKIPPED, tests of the director over AF_XDP: {reason}");
+    }
+    let trial = |(name, test), ignored| Trial::test(name, test).with_ignored_flag(ignored);
+    let over_xdp = xdp::TESTS.iter().map(|test| trial(*test, entered.is_err() || without_xdp.is_some()));
+    let trials = tests.into_iter().map(|test| trial(test, entered.is_err())).chain(over_xdp).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -37,6 +37,24 @@ pub(crate) fn balances(servers: usize, scheduler: &str) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn balances_over_xdp() -> Outcome {
+    let mut command = Command::new(PROGRAM);
+    let object = run_well(command.args(["--json", "--io", "xdp", "--servers", "3", "--requests", "30"]))?;
+    assert_eq!(object["io"], "xdp");
+    let each: Vec<_> = object["per_real_server"].as_object().ok_or("an object")?.values().collect();
+    assert_eq!(each, [10, 10, 10]);
+    Ok(())
+}
+
+pub(crate) fn captures_over_xdp() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let mut command = Command::new(PROGRAM);
+    run_well(command.args(["--json", "--io", "xdp", "--requests", "4", "--pcap"]).arg(directory.path()))?;
+    let packets = packets(&fs::read(directory.path().join("03-director-eth0.pcap"))?);
+    assert!(packets > 10, "{packets} packets");
+    Ok(())
+}
+
 pub(crate) fn report() -> Outcome {
     let output = Command::new(PROGRAM).args(["--servers", "3"]).output()?;
     assert_eq!(output.status.code(), Some(0));

@@ -16,6 +16,14 @@ pub(crate) fn refusal(command: &mut Command) -> Option<String> {
     (output.status.code() == Some(2) && message.contains(REFUSED)).then_some(message)
 }
 
+/// Why AF_XDP cannot be used on this machine, if it cannot.
+pub(crate) fn xdp_refusal() -> Option<String> {
+    let output = Command::new(PROGRAM).args(["--json", "--requests", "1", "--io", "xdp"]).output().ok()?;
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let refused = message.contains("AF_XDP needs") || message.contains("the kernel lacks");
+    (output.status.code() == Some(2) && refused).then_some(message)
+}
+
 /// The same for somebody without rights.
 pub(crate) fn user_refusal() -> Option<String> {
     let (mut command, _directory) = as_ordinary_user().ok()?;

@@ -36,6 +36,17 @@ pub(crate) fn run() -> ExitCode {
     trials.extend(tests.map(|(name, test)| Trial::test(name, test)));
     let mut trials: Vec<Trial> =
         trials.into_iter().map(|trial| trial.with_ignored_flag(refusal.is_some())).collect();
+    let without_xdp = refusal.clone().or_else(rights::xdp_refusal);
+    if let Some(reason) = &without_xdp {
+        eprintln!("SKIPPED, over_xdp_*: {reason}");
+    }
+    let over_xdp: [Test; 2] = [
+        ("over_xdp_it_balances", output::balances_over_xdp),
+        ("over_xdp_captures_are_written", output::captures_over_xdp),
+    ];
+    trials.extend(
+        over_xdp.map(|(name, test)| Trial::test(name, test).with_ignored_flag(without_xdp.is_some())),
+    );
     let user = rights::user_refusal();
     if let Some(refusal) = &user {
         eprintln!("SKIPPED, an_ordinary_user_can_run_it: {refusal}");

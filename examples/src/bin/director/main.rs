@@ -22,10 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lvs_admin::listing::{self, Columns, Order, Style};
+use lvs_core::connection::TableMemory;
 use lvs_core::io::{FrameIo, IoStatistics};
 use lvs_core::{Director, Event};
+use lvs_examples::backend::{Io, open_xdp};
 use lvs_examples::clock::Clock;
 use lvs_examples::{run, words};
+use lvs_hugepages::HugePages;
 use lvs_io_afpacket::{PacketConfig, PacketIo};
 
 use crate::options::Options;
@@ -70,17 +73,37 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    match plan.io {
+        Io::Afpacket => {
+            let io = PacketIo::open(&PacketConfig::new(plan.ports.iter().cloned()))?;
+            run_over(io, plan, &stop)
+        }
+        Io::Xdp => {
+            let io = open_xdp(&plan.ports, &plan.config.interfaces, &plan.addresses)?;
+            run_over(io, plan, &stop)
+        }
+    }
+}
+
+fn run_over<I: FrameIo>(
+    mut io: I,
+    plan: Plan,
+    stop: &AtomicBool,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let clock = Clock::start();
-    let names = plan.interface_names.clone();
-    let mut io = PacketIo::open(&PacketConfig::new(plan.ports.iter().cloned()))?;
-    let mut director = Director::new(plan.config, clock.now())?;
+    let names = plan.interface_names;
+    let memory = HugePages::new();
+    let mut director = Director::with_memory(plan.config, clock.now(), &memory)?;
     director.apply(clock.now(), &plan.changes).map_err(|error| plan::locate(error, &plan.origins))?;
     for (name, line) in names.iter().zip(&plan.description) {
         tracing::info!("{name}: {line}");
     }
+    let capacity = director.connection_usage().capacity;
+    let (mib, pages) = (memory.bytes() >> 20, memory.pages());
+    tracing::info!("room for {capacity} connections: {mib} MiB of tables in {pages} pages");
 
     let mut ready = Ready { announced: false };
-    let result = run::run(&mut director, &mut io, clock, &stop, &mut (), |director, event| {
+    let result = run::run(&mut director, &mut io, clock, stop, &mut (), |director, event| {
         words::log(event, &names);
         ready.look(director, event);
     });
@@ -101,7 +124,7 @@ struct Ready {
 }
 
 impl Ready {
-    fn look(&mut self, director: &Director, event: Event) {
+    fn look<M: TableMemory>(&mut self, director: &Director<M>, event: Event) {
         if !self.announced && matches!(event, Event::Announced { .. }) && director.is_announced() {
             self.announced = true;
             tracing::info!("ready");
@@ -117,7 +140,7 @@ fn log_frames(frames: &IoStatistics) {
     );
 }
 
-fn print_listing(director: &Director) {
+fn print_listing<M: TableMemory>(director: &Director<M>) {
     let style = Style { columns: Columns::Statistics, exact: false, order: Order::Sorted };
     let mut text = String::new();
     let size = director.connection_usage().capacity;

@@ -7,6 +7,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lvs_admin::knobs::KNOBS;
 use lvs_core::config::VlanPath;
 use lvs_core::{MacAddr, Subnet};
+use lvs_examples::backend::Io;
 
 /// Balances TCP and UDP over real servers by direct routing (LVS/DR), in the manner of Linux IPVS.
 ///
@@ -44,6 +45,10 @@ struct Raw {
     #[arg(long, value_name = "ADDRESS=MAC", value_parser = parse_neighbour)]
     neighbour: Vec<(IpAddr, MacAddr)>,
 
+    /// How frames reach the director
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
+    io: Io,
+
     /// The most connections that are remembered at one time; an IPv6 connection counts twice. Takes 80 bytes each
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     max_connections: u32,
@@ -64,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) sysctl: Vec<String>,
     /// Fixed Ethernet addresses.
     pub(crate) neighbours: Vec<(IpAddr, MacAddr)>,
+    /// How frames come and go.
+    pub(crate) io: Io,
     /// Capacity of the connection table.
     pub(crate) max_connections: u32,
     /// Whether a VIP on the host's kernel is no error.
@@ -107,6 +114,7 @@ impl Options {
             rules: raw.rules,
             sysctl: raw.sysctl,
             neighbours: raw.neighbour,
+            io: raw.io,
             max_connections: raw.max_connections,
             allow_local_vip: raw.allow_local_vip,
         })
@@ -183,6 +191,7 @@ mod tests {
              --interface eth1 --vlan 5.10 --dip 10.0.0.1/8",
         )
         .unwrap();
+        assert_eq!(options.io, Io::Afpacket);
         let [first, second] = &options.interfaces[..] else { panic!("two interfaces") };
         assert_eq!((first.name.as_str(), first.dips.len(), first.gateways.len()), ("eth0", 2, 1));
         assert_eq!((second.name.as_str(), second.dips.len(), second.gateways.len()), ("eth1", 1, 0));
@@ -197,6 +206,7 @@ mod tests {
             ("--interface a --dip 10.0.0.1 --rules r", "10.0.0.1"),
             ("--interface a --dip 10.0.0.1/8 --vlan 0 --rules r", "1 to 4094"),
             ("--interface a --dip 10.0.0.1/8 --vlan 1 --vlan 2 --rules r", "--vlan is given twice"),
+            ("--interface a --dip 10.0.0.1/8 --io pcap --rules r", "afpacket, xdp"),
             ("--interface a --dip 10.0.0.1/8", "--rules"),
             ("--interface a --dip 10.0.0.1/8 --rules r --neighbour 10.0.0.2", "ADDRESS=MAC"),
         ];

@@ -7,6 +7,7 @@ use std::path::Path;
 use lvs_admin::{knobs, rules};
 use lvs_core::config::{ApplyError, Knobs, ServiceKey};
 use lvs_core::{Change, DirectorConfig, InterfaceConfig, PortId, Subnet};
+use lvs_examples::backend::{Addresses, Io};
 use lvs_examples::run;
 use lvs_io_afpacket::{interface_mac, interface_mtu};
 
@@ -22,6 +23,10 @@ pub(crate) struct Plan {
     /// A line about each interface.
     pub(crate) description: Vec<String>,
     pub(crate) config: DirectorConfig,
+    /// How frames come and go.
+    pub(crate) io: Io,
+    /// What AF_XDP has to take away from the host's kernel, and what not.
+    pub(crate) addresses: Addresses,
     /// The rules and the fixed neighbours.
     pub(crate) changes: Vec<Change>,
     /// Where each change comes from.
@@ -39,6 +44,8 @@ impl Plan {
             interface_names: Vec::new(),
             description: Vec::new(),
             config: DirectorConfig::new(Vec::new(), run::seed()?),
+            io: options.io,
+            addresses: Addresses::default(),
             changes: Vec::new(),
             origins: Vec::new(),
             warnings: Vec::new(),
@@ -60,6 +67,9 @@ impl Plan {
             plan.origins.push(format!("--neighbour {address}={mac}"));
         }
         plan.check_host(&host, options.allow_local_vip)?;
+        plan.addresses = Addresses::of(&plan.config.interfaces, &plan.changes, |address| {
+            host.holder_of(address).is_some()
+        });
         Ok(plan)
     }
 

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lvs_core::Subnet;
+use lvs_examples::backend::Io;
 use lvs_testkit::frames::Summary;
 use lvs_testkit::lab::{Capture, CaptureOptions, Direction, Host, LabError, Topology, TopologyOptions, http};
 
@@ -26,6 +27,7 @@ const PAGES: [&str; 2] = ["<h1>wawawaw<h1>", "<h1>hahahaha<h1>"];
 pub(crate) struct Cluster {
     pub(crate) topology: Topology,
     pub(crate) network: Network,
+    io: Io,
     _web: Vec<http::Server>,
 }
 
@@ -44,12 +46,21 @@ impl Cluster {
         for host in topology.hosts() {
             silence_ipv6(host)?;
         }
+        if options.io == Io::Xdp {
+            let director = &topology.director;
+            for switch in &topology.switches {
+                // With a port that takes frames of any length at the other end, the driver runs no XDP program.
+                if let Some(port) = switch.port_of(director.name(), "eth0") {
+                    switch.host().set_mtu(&port, director.interface("eth0")?.mtu)?;
+                }
+            }
+        }
         let network = describe(&topology, options)?;
         let mut web = Vec::new();
         for (server, described) in topology.servers.iter().zip(&network.servers) {
             web.push(http::Server::start(&server.host, ([0, 0, 0, 0], PORT).into(), &described.page)?);
         }
-        Ok(Self { topology, network, _web: web })
+        Ok(Self { topology, network, io: options.io, _web: web })
     }
 
     /// The hosts at which frames are recorded, with the card.
@@ -79,14 +90,56 @@ impl Cluster {
             let file = format!("{:02}-{}-{card}.pcap", at + 1, host.name());
             let pcap = directory.map(|directory| directory.join(file));
             let options = CaptureOptions { pcap, ..CaptureOptions::default() };
-            captures.push((place, name, Capture::start_with(host, card, options)?));
+            let far_end = if place == Place::Director { self.far_end(host, card) } else { None };
+            let (host, card, end) = match &far_end {
+                Some((host, port)) => (*host, port.as_str(), End::Far),
+                None => (host, card, End::Near),
+            };
+            captures.push(Hop { place, name, end, capture: Capture::start_with(host, card, options)? });
         }
         Ok(Captures(captures))
     }
+
+    /// Where the frames of the director's card are recorded if not there: AF_XDP takes and sends them past captures
+    /// on the card itself.
+    fn far_end(&self, host: &Host, card: &str) -> Option<(&Host, String)> {
+        if self.io != Io::Xdp {
+            return None;
+        }
+        let mut switches = self.topology.switches.iter();
+        switches.find_map(|switch| Some((switch.host(), switch.port_of(host.name(), card)?)))
+    }
 }
 
-/// Recordings that are being made, each with its place and a name for people.
-pub(crate) struct Captures(Vec<(Place, String, Capture)>);
+/// Recordings that are being made.
+pub(crate) struct Captures(Vec<Hop>);
+
+/// One of them.
+struct Hop {
+    place: Place,
+    /// For people.
+    name: String,
+    end: End,
+    capture: Capture,
+}
+
+/// At which end of a card's cable it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Near,
+    /// At the switch: what goes out there comes in at the card.
+    Far,
+}
+
+impl End {
+    /// Which way a frame goes, as seen from the card.
+    const fn way(self, direction: Direction) -> Way {
+        match (self, direction) {
+            (Self::Near, Direction::In) | (Self::Far, Direction::Out) => Way::In,
+            (Self::Near, Direction::Out) | (Self::Far, Direction::In) => Way::Out,
+        }
+    }
+}
 
 impl Captures {
     /// Ends them.
@@ -94,18 +147,15 @@ impl Captures {
     /// # Errors
     /// If frames were lost or a file could not be written.
     pub(crate) fn stop(self) -> Result<Vec<Recording>, Failure> {
-        let stop = |(place, name, capture): (Place, String, Capture)| {
+        let stop = |Hop { place, name, end, capture }: Hop| {
             let recorded = capture.stop()?;
             if recorded.lost > 0 {
                 return Err(Failure::CaptureLost { place: name, lost: recorded.lost });
             }
-            let frames = recorded.frames.into_iter().filter_map(|frame| {
-                let way = match frame.direction {
-                    Direction::In => Way::In,
-                    Direction::Out => Way::Out,
-                };
-                Seen::new(frame.time, way, frame.bytes)
-            });
+            let frames = recorded
+                .frames
+                .into_iter()
+                .filter_map(|frame| Seen::new(frame.time, end.way(frame.direction), frame.bytes));
             Ok(Recording { place, frames: frames.collect() })
         };
         self.0.into_iter().map(stop).collect()
@@ -129,13 +179,13 @@ impl Captures {
 
     fn tally(&self, virtual_service: SocketAddr) -> Tally {
         let mut tally = Tally::default();
-        for (place, _, capture) in &self.0 {
+        for Hop { place, end, capture, .. } in &self.0 {
             for frame in capture.frames() {
                 tally.all += 1;
-                let count = match (place, frame.direction) {
-                    (Place::Router, Direction::Out) => &mut tally.sent,
-                    (Place::Director, Direction::Out) => &mut tally.forwarded,
-                    (Place::Server(_), Direction::In) => &mut tally.arrived,
+                let count = match (place, end.way(frame.direction)) {
+                    (Place::Router, Way::Out) => &mut tally.sent,
+                    (Place::Director, Way::Out) => &mut tally.forwarded,
+                    (Place::Server(_), Way::In) => &mut tally.arrived,
                     _ => continue,
                 };
                 let sockets = Summary::of(&frame.bytes).and_then(|summary| summary.sockets());

@@ -10,6 +10,7 @@ use lvs_core::config::{DestinationConfig, SchedulerKind, ServiceConfig, ServiceK
 use lvs_core::connection::ConnectionRecord;
 use lvs_core::listing::ServiceListing;
 use lvs_core::{Change, Director, DirectorConfig, Event, FrameIo, InterfaceConfig, PortId};
+use lvs_examples::backend::{Addresses, Io, open_xdp};
 use lvs_examples::clock::Clock;
 use lvs_examples::run::{run, seed};
 use lvs_io_afpacket::{PacketConfig, PacketIo, interface_mac, interface_mtu};
@@ -18,7 +19,7 @@ use lvs_testkit::lab::{Host, Interrupt, Task};
 use crate::decisions::{Decision, Recorder};
 use crate::evidence::Network;
 use crate::failure::Failure;
-use crate::options::{Io, Options};
+use crate::options::Options;
 
 /// How long announcing the VIP and finding the real servers may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -137,12 +138,18 @@ impl Drop for RunningDirector {
 impl Thread {
     fn work(&self, network: &Network, options: &Options) -> Result<(), Failure> {
         let name = network.director.interface.as_str();
+        let mut interface = InterfaceConfig::new(PortId(0), interface_mac(name)?, network.director.address);
+        interface.mtu = u16::try_from(interface_mtu(name)?).unwrap_or(u16::MAX);
         match options.io {
             Io::Afpacket => {
                 let mut io = PacketIo::open(&PacketConfig::new([name]))?;
-                let mut interface =
-                    InterfaceConfig::new(PortId(0), interface_mac(name)?, network.director.address);
-                interface.mtu = u16::try_from(interface_mtu(name)?).unwrap_or(u16::MAX);
+                self.operate(&mut io, interface, network, options.scheduler)
+            }
+            Io::Xdp => {
+                let interfaces = std::slice::from_ref(&interface);
+                // The director's kernel has the DIP.
+                let addresses = Addresses::of(interfaces, &rules(network, options.scheduler), |_| true);
+                let mut io = open_xdp(&[name.to_owned()], interfaces, &addresses)?;
                 self.operate(&mut io, interface, network, options.scheduler)
             }
         }

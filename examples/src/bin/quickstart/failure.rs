@@ -1,6 +1,7 @@
 //! Why there is nothing to report: each a sentence for the user, with the cure where there is one.
 
 use lvs_core::config::{ApplyError, ConfigError};
+use lvs_examples::backend::XdpError;
 use lvs_io_afpacket::OpenError;
 use lvs_testkit::lab::{LabError, Refused};
 
@@ -24,6 +25,9 @@ pub(crate) enum Failure {
     /// The director's interface could not be opened.
     #[error("the director could not open its interface: {0}")]
     Open(#[from] OpenError),
+    /// The same over AF_XDP.
+    #[error("the director could not open its interface: {0}")]
+    Xdp(#[from] XdpError),
     /// The director refused its configuration.
     #[error("the director refused its configuration: {0}")]
     Config(#[from] ConfigError),

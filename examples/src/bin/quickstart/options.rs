@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{Parser, value_parser};
 use lvs_core::config::SchedulerKind;
+use lvs_examples::backend::Io;
 
 /// Watch an LVS/DR cluster at work: a client, a router, a director and real servers, each a network namespace
 /// with its own TCP/IP stack. Needs no root and no configuration, and leaves nothing behind.
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) scheduler: SchedulerKind,
 
     /// How frames reach the director
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = Io::Afpacket)]
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
     pub(crate) io: Io,
 
     /// Stay up until Ctrl-C, and print how to enter each host
@@ -38,22 +39,6 @@ pub(crate) struct Options {
     /// Write a capture file for each hop into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) pcap: Option<PathBuf>,
-}
-
-/// The ways in which frames can reach the director.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Io {
-    /// Linux packet sockets
-    Afpacket,
-}
-
-impl Io {
-    /// The name on the command line and in JSON.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Afpacket => "afpacket",
-        }
-    }
 }
 
 /// The schedulers that share out requests one after another in a way that can be said in advance whatever clients and servers
@@ -99,7 +84,7 @@ mod tests {
             ("quickstart --servers 17", "1..=16"),
             ("quickstart --requests 0", "1..=10000"),
             ("quickstart --scheduler wlc", "rr or wrr"),
-            ("quickstart --io xdp", "afpacket"),
+            ("quickstart --io pcap", "afpacket, xdp"),
         ];
         for (line, expected) in table {
             let message = parse(line).unwrap_err().to_string();

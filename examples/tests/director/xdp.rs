@@ -1,0 +1,194 @@
+//! The director over AF_XDP sockets. Where those are not allowed, says so and counts as ignored.
+
+use std::net::SocketAddr;
+
+use libtest_mimic::Failed;
+use lvs_io_xdp::{OpenError, XdpConfig, XdpIo};
+use lvs_testkit::lab::{Host, Nic, SwitchOptions, Topology, TopologyOptions, bulk, cable, udp};
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Cluster, Family, in_turn};
+use crate::program::{PATIENCE, Program};
+use crate::{Outcome, Test, listing};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("over_xdp_two_servers_answer_in_turn_and_the_host_stays_reachable", two_servers),
+    ("over_xdp_ipv6_is_balanced", ipv6),
+    ("over_xdp_requests_on_one_interface_servers_on_the_other", two_interfaces),
+    ("over_xdp_a_prefix_of_a_mark_rule_is_balanced", marked),
+    ("over_xdp_an_upload_arrives_byte_for_byte", upload),
+    ("over_xdp_senders_with_offloads_are_told_apart", unfinished),
+    ("over_xdp_a_dip_that_the_kernel_does_not_have_is_answered_for", own_dip),
+    ("over_xdp_a_second_director_is_refused", second),
+];
+
+/// Why AF_XDP cannot be used here, if it cannot.
+pub(crate) fn refusal() -> Option<String> {
+    let tried = || -> Result<Option<String>, Failed> {
+        let (a, b) = (Host::new("a")?, Host::new("b")?);
+        cable(Nic::new(&a, "eth0"), Nic::new(&b, "eth0"))?;
+        Ok(match a.run(|| XdpIo::open(&XdpConfig::new(["eth0"]))) {
+            Err(error @ (OpenError::MissingRights { .. } | OpenError::Unsupported { .. })) => {
+                Some(error.to_string())
+            }
+            _ => None,
+        })
+    };
+    tried().ok().flatten()
+}
+
+/// Everybody finishes checksums and sends nothing longer than the MTU.
+const FINISHED: TopologyOptions = TopologyOptions {
+    servers: 2,
+    quiet_arp: true,
+    hold_vip: true,
+    mtu: 1500,
+    offload: false,
+    switch: SwitchOptions { snooping: true, querier: false },
+};
+
+/// Topology B for the redirect program in the driver.
+fn cluster() -> Result<Cluster, Failed> {
+    native(Topology::b(FINISHED)?)
+}
+
+/// A veth driver runs XDP programs only if the MTU of the other end, a port that takes everything, is not too large.
+fn native(net: Topology) -> Result<Cluster, Failed> {
+    for switch in &net.switches {
+        for card in ["eth0", "eth1"] {
+            if let Some(port) = switch.port_of("director", card) {
+                switch.host().set_mtu(&port, 1500)?;
+            }
+        }
+    }
+    Cluster::of(net)
+}
+
+fn start(cluster: &Cluster, family: Family, rules: &str) -> Result<Program, Failed> {
+    cluster.write_rules(rules)?;
+    let director = cluster.director(family, "--io xdp").run()?;
+    director.wait_ready()?;
+    Ok(director)
+}
+
+fn two_servers() -> Outcome {
+    let cluster = cluster()?;
+    let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    assert_eq!(cluster.fetch_in_turn(Family::V4, 20)?, in_turn(&["server2", "server1"], 20));
+    let modes = director.lines("AF_XDP");
+    assert!(modes.len() == 1 && modes[0].contains("eth0: AF_XDP native, copy mode, 1 queue"), "{modes:?}");
+    // The host's kernel answers by its own address, also to the gateway and to real servers.
+    let own: SocketAddr = "192.168.0.208:7".parse()?;
+    let _echo = udp::Echo::start(&cluster.net.director, own)?;
+    let router = cluster.net.router.as_ref().ok_or("topology B has a router")?;
+    for host in [&cluster.net.client, router, &cluster.net.servers[0].host] {
+        assert!(udp::ask(host, own, b"hello", PATIENCE)?.ends_with(b"hello"));
+    }
+    let ended = director.stop(Signal::SIGTERM)?;
+    assert_eq!(ended.lines("WARN"), [""; 0]);
+    assert_eq!(ended.lines("; lost: 0 before they were read, 0 on the way out").len(), 1, "{:#?}", ended.log);
+    let [service] = &listing::read(&ended.stdout)?[..] else { return Err("one service".into()) };
+    assert_eq!(service.connections(), [("192.168.0.111:80", 10), ("192.168.0.188:80", 10)]);
+    Ok(())
+}
+
+fn ipv6() -> Outcome {
+    let cluster = Cluster::of(Topology::b(FINISHED)?)?;
+    let director = start(&cluster, Family::V6, &cluster.rules("-t", Family::V6, 80, "rr", &[]))?;
+    // Behind the driver, and why.
+    assert_eq!(director.lines("eth0: AF_XDP generic").len(), 1);
+    assert_eq!(director.lines("or of the other end of a veth pair, is too large").len(), 1);
+    assert_eq!(cluster.fetch_in_turn(Family::V6, 10)?, in_turn(&["server2", "server1"], 10));
+    let own: SocketAddr = "[fd00:192::208]:7".parse()?;
+    let _echo = udp::Echo::start(&cluster.net.director, own)?;
+    assert!(udp::ask(&cluster.net.client, own, b"hello", PATIENCE)?.ends_with(b"hello"));
+    let ended = director.stop(Signal::SIGTERM)?;
+    let [service] = &listing::read(&ended.stdout)?[..] else { return Err("one service".into()) };
+    assert_eq!(service.connections(), [("[fd00:192::111]:80", 5), ("[fd00:192::188]:80", 5)]);
+    Ok(())
+}
+
+fn two_interfaces() -> Outcome {
+    let cluster = native(Topology::c(FINISHED)?)?;
+    let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    assert_eq!(cluster.fetch_in_turn(Family::V4, 10)?, in_turn(&["server2", "server1"], 10));
+    let modes = director.lines(": AF_XDP native");
+    assert_eq!(modes.len(), 2, "{modes:?}");
+    let ended = director.stop(Signal::SIGTERM)?;
+    let [service] = &listing::read(&ended.stdout)?[..] else { return Err("one service".into()) };
+    assert_eq!(service.connections(), [("192.168.1.111:80", 5), ("192.168.1.188:80", 5)]);
+    Ok(())
+}
+
+/// The VIP is known by a prefix only, in which the director's own address lies not.
+fn marked() -> Outcome {
+    let cluster = cluster()?;
+    let rules = "--mark 7 tcp 192.168.0.248/29 80\n-A -f 7 -s rr\n\
+                 -a -f 7 -r 192.168.0.188 -g\n-a -f 7 -r 192.168.0.111 -g\n";
+    cluster.write_rules(rules)?;
+    let director = cluster.director(Family::V4, "--io xdp").run()?;
+    // A prefix is not announced, so there is no line that says that it is ready.
+    director.wait_for(" is at ", 2, PATIENCE)?;
+    assert_eq!(cluster.fetch_in_turn(Family::V4, 6)?, in_turn(&["server2", "server1"], 6));
+    director.stop(Signal::SIGTERM)?;
+    Ok(())
+}
+
+fn upload() -> Outcome {
+    const BYTES: u64 = 64 << 20;
+    let cluster = cluster()?;
+    let everywhere = SocketAddr::new([0; 4].into(), 9000);
+    let servers = cluster.net.servers.iter().map(|server| bulk::Server::start(&server.host, everywhere));
+    let _servers = servers.collect::<Result<Vec<_>, _>>()?;
+    let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 9000, "rr", &[]))?;
+    let service = SocketAddr::new(cluster.vip(Family::V4), 9000);
+    let up = bulk::upload(&cluster.net.client, service, BYTES, 2 * PATIENCE)?;
+    assert_eq!(up.bytes, BYTES);
+    eprintln!("64 MiB through the director over AF_XDP: {:.1} Gbit/s", up.gigabits_per_second());
+    let ended = director.stop(Signal::SIGTERM)?;
+    let [service] = &listing::read(&ended.stdout)?[..] else { return Err("one service".into()) };
+    assert!(service.total.in_bytes > BYTES && service.total.in_packets > 40_000, "{service:?}");
+    Ok(())
+}
+
+/// By default the kernels of this network leave checksums to each other.
+fn unfinished() -> Outcome {
+    let cluster = Cluster::b(2)?;
+    let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    assert!(cluster.is_silent(std::time::Duration::from_secs(1)), "a SYN arrives with a broken checksum");
+    director.wait_for("frames with unfinished checksums come in on eth0", 1, PATIENCE)?;
+    director.wait_for("ethtool -K INTERFACE tx off", 1, PATIENCE)?;
+    cluster.net.client.set_offload("eth0", false)?;
+    assert_eq!(cluster.fetch(Family::V4)?.len(), "server1".len());
+    director.stop(Signal::SIGTERM)?;
+    Ok(())
+}
+
+fn own_dip() -> Outcome {
+    let cluster = cluster()?;
+    let net = &cluster.net;
+    for dip in net.dips[0] {
+        net.director.remove_address("eth0", dip)?;
+    }
+    let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    assert_eq!(director.lines("DIP 192.168.0.208/24 (answered for by this director)").len(), 1);
+    assert_eq!(cluster.fetch_in_turn(Family::V4, 4)?, in_turn(&["server2", "server1"], 4));
+    director.stop(Signal::SIGTERM)?;
+    Ok(())
+}
+
+fn second() -> Outcome {
+    let cluster = cluster()?;
+    let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    let refused = cluster.director(Family::V4, "--io xdp").run()?.wait()?;
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(refused.lines("eth0: another XDP program is attached").len(), 1, "{:#?}", refused.log);
+    // The first one has not noticed; when it is gone, another takes over.
+    assert_eq!(cluster.fetch(Family::V4)?, "server2");
+    director.stop(Signal::SIGKILL)?;
+    let next = cluster.director(Family::V4, "--io xdp").run()?;
+    next.wait_ready()?;
+    assert_eq!(cluster.fetch(Family::V4)?, "server2");
+    next.stop(Signal::SIGTERM)?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! What an interface says of itself: ioctl requests by name. `socket` is any socket in its network namespace.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use libc::{Ioctl, c_int};
+
+use super::check;
+
+/// What can be asked about an interface's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HardwareAddress {
+    /// ARPHRD number.
+    pub(crate) kind: u16,
+    /// The first six bytes of the address.
+    pub(crate) bytes: [u8; 6],
+}
+
+/// The interface's hardware address (SIOCGIFHWADDR).
+pub(crate) fn hardware_address(socket: &impl AsRawFd, name: &str) -> io::Result<HardwareAddress> {
+    let request = ask(socket, name, libc::SIOCGIFHWADDR)?;
+    // SAFETY: SIOCGIFHWADDR has filled this member; all bit patterns of it are valid.
+    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+    let mut bytes = [0; 6];
+    for (byte, &from) in bytes.iter_mut().zip(&address.sa_data) {
+        [*byte] = from.to_ne_bytes();
+    }
+    Ok(HardwareAddress { kind: address.sa_family, bytes })
+}
+
+/// The interface's MTU (SIOCGIFMTU).
+pub(crate) fn mtu(socket: &impl AsRawFd, name: &str) -> io::Result<u32> {
+    let request = ask(socket, name, libc::SIOCGIFMTU)?;
+    // SAFETY: SIOCGIFMTU has filled this member; all bit patterns of it are valid.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    Ok(mtu.unsigned_abs())
+}
+
+/// The interface's number (SIOCGIFINDEX).
+pub(crate) fn index(socket: &impl AsRawFd, name: &str) -> io::Result<u32> {
+    let request = ask(socket, name, libc::SIOCGIFINDEX)?;
+    // SAFETY: SIOCGIFINDEX has filled this member; all bit patterns of it are valid.
+    let index = unsafe { request.ifr_ifru.ifru_ifindex };
+    Ok(index.unsigned_abs())
+}
+
+/// The interface's flags, IFF_* (SIOCGIFFLAGS).
+pub(crate) fn flags(socket: &impl AsRawFd, name: &str) -> io::Result<c_int> {
+    let request = ask(socket, name, libc::SIOCGIFFLAGS)?;
+    // SAFETY: SIOCGIFFLAGS has filled this member; all bit patterns of it are valid.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(c_int::from(flags))
+}
+
+/// Numbers of include/uapi/linux/ethtool.h, which libc lacks.
+const SIOCETHTOOL: Ioctl = 0x8946;
+const ETHTOOL_GET_FLAGS: u32 = 0x25;
+const ETHTOOL_GET_GRO: u32 = 0x2b;
+const ETHTOOL_GET_CHANNELS: u32 = 0x3c;
+const FLAG_RECEIVE_VLAN: u32 = 1 << 8;
+const FLAG_LRO: u32 = 1 << 15;
+
+/// How many queues the interface receives by; `None` if its driver does not say, as those with one do.
+pub(crate) fn receive_queues(socket: &impl AsRawFd, name: &str) -> io::Result<Option<u32>> {
+    // struct ethtool_channels: command; the most receive, transmit, other, combined; the same as they are.
+    let mut channels = [0u32; 9];
+    channels[0] = ETHTOOL_GET_CHANNELS;
+    match ethtool(socket, name, &mut channels) {
+        Ok(()) => Ok(Some(channels[5].saturating_add(channels[8]).max(1))),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What an interface does to frames before a program sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ReceiveOffloads {
+    /// The device merges TCP segments.
+    pub(crate) lro: bool,
+    /// The kernel merges segments, before generic XDP.
+    pub(crate) gro: bool,
+    /// The device takes VLAN tags out of the bytes.
+    pub(crate) vlan: bool,
+}
+
+/// Asks for them; what a driver does not say is off.
+pub(crate) fn receive_offloads(socket: &impl AsRawFd, name: &str) -> ReceiveOffloads {
+    // struct ethtool_value: command, data.
+    let ask = |command| {
+        let mut value = [command, 0];
+        ethtool(socket, name, &mut value).map_or(0, |()| value[1])
+    };
+    let flags = ask(ETHTOOL_GET_FLAGS);
+    ReceiveOffloads {
+        lro: flags & FLAG_LRO != 0,
+        gro: ask(ETHTOOL_GET_GRO) != 0,
+        vlan: flags & FLAG_RECEIVE_VLAN != 0,
+    }
+}
+
+/// An ethtool request whose structure consists of words and ends with the last of `words`.
+fn ethtool(socket: &impl AsRawFd, name: &str, words: &mut [u32]) -> io::Result<()> {
+    let mut request = named(name)?;
+    request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+    // SAFETY: the commands of this module fill as many words as their callers pass; those live through the
+    // call. The name is terminated.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) }).map(|_| ())
+}
+
+fn ask(socket: &impl AsRawFd, name: &str, call: Ioctl) -> io::Result<libc::ifreq> {
+    let mut request = named(name)?;
+    // SAFETY: the calls made here read the name, which is terminated, and write within the structure.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut request) })?;
+    Ok(request)
+}
+
+fn named(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: zero is valid for every member of this structure of numbers and a pointer.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok(request)
+}
+
+/// The names of all interfaces of this network namespace. Not from sysfs, which shows the interfaces of the
+/// namespace that mounted it.
+pub(crate) fn interface_names() -> io::Result<Vec<String>> {
+    // SAFETY: the call takes nothing and answers null or a list.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut names = Vec::new();
+    let mut entry = list;
+    loop {
+        // SAFETY: the list ends with an entry without a name, and no earlier entry was that one.
+        let interface = unsafe { *entry };
+        if interface.if_name.is_null() {
+            break;
+        }
+        // SAFETY: a name in the list is a terminated string that lives until the list is freed.
+        let name = unsafe { CStr::from_ptr(interface.if_name) };
+        names.push(name.to_string_lossy().into_owned());
+        // SAFETY: this was not the last entry.
+        entry = unsafe { entry.add(1) };
+    }
+    // SAFETY: the list came from `if_nameindex` and is not used again.
+    unsafe { libc::if_freenameindex(list) };
+    Ok(names)
+}
