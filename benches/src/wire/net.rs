@@ -1,0 +1,128 @@
+//! The network that frames are measured in.
+//!
+//! ```text
+//!   generator out ───── eth0 director eth1 ───── in sink
+//! ```
+//! Three namespaces and two cables. The director has one core, the generator another. Frames are counted by the cards:
+//! what came to the director's eth0 was offered, what came to the sink was forwarded. They are addressed to a station that
+//! the sink is not, so its kernel drops them at once; on veth even that is work of the director's core.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use lvs_core::MacAddr;
+use lvs_testkit::lab::{Host, LabError, Nic, cable};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::traffic::DIRECTOR_MAC;
+
+/// The Ethernet address of the director's side towards the sink.
+pub(super) const BACK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
+/// The director's card towards the generator.
+pub(super) const FRONT: &str = "eth0";
+/// The director's card towards the sink.
+pub(super) const BACK: &str = "eth1";
+/// The generator's card.
+pub(super) const OUT: &str = "out";
+const IN: &str = "in";
+
+/// The longest that frames can be under way.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing must arrive before all has arrived.
+const SILENCE: Duration = Duration::from_millis(60);
+
+/// The three hosts.
+pub(super) struct Net {
+    pub(super) generator: Host,
+    pub(super) director: Host,
+    pub(super) sink: Host,
+}
+
+/// What has been counted, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Count {
+    pub(super) offered: u64,
+    pub(super) forwarded: u64,
+    pub(super) at: Instant,
+}
+
+impl Net {
+    pub(super) fn build() -> Result<Self, LabError> {
+        let net = Self {
+            generator: Host::new("generator")?,
+            director: Host::new("director")?,
+            sink: Host::new("sink")?,
+        };
+        for host in [&net.generator, &net.director, &net.sink] {
+            // Kernels that speak IPv6 send frames that nobody asked for.
+            host.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        }
+        let mtu = 1500;
+        cable(
+            Nic::new(&net.generator, OUT).mtu(mtu),
+            Nic::new(&net.director, FRONT).mac(DIRECTOR_MAC).mtu(mtu),
+        )?;
+        cable(Nic::new(&net.director, BACK).mac(BACK_MAC).mtu(mtu), Nic::new(&net.sink, IN).mtu(mtu))?;
+        // Frames that a program redirects into a veth are lost silently unless the other end polls.
+        net.director.set_features(FRONT, &[("rx-gro", true)])?;
+        Ok(net)
+    }
+
+    pub(super) fn count(&self) -> io::Result<Count> {
+        let offered = received(&self.director, FRONT)?;
+        let forwarded = received(&self.sink, IN)?;
+        Ok(Count { offered, forwarded, at: Instant::now() })
+    }
+
+    /// Waits until nothing more arrives, and counts.
+    pub(super) fn settle(&self) -> io::Result<Count> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = self.count()?;
+        loop {
+            std::thread::sleep(SILENCE);
+            let now = self.count()?;
+            if (now.offered, now.forwarded) == (last.offered, last.forwarded) || Instant::now() > deadline {
+                return Ok(now);
+            }
+            last = now;
+        }
+    }
+}
+
+/// Frames that a card has received.
+fn received(host: &Host, interface: &str) -> io::Result<u64> {
+    let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;
+    packets(&text, interface).ok_or_else(|| io::Error::other(format!("no counters of {interface}:\n{text}")))
+}
+
+/// The second figure behind the card's name (proc_net(5)).
+fn packets(text: &str, interface: &str) -> Option<u64> {
+    let figures = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'))?;
+    figures.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Keeps this thread on the `nth` of the processors it may use. Without effect if there is only one.
+pub(super) fn pin(nth: usize) {
+    let this = Pid::from_raw(0);
+    let Ok(usable) = sched_getaffinity(this) else { return };
+    let usable: Vec<usize> =
+        (0..CpuSet::count()).filter(|processor| usable.is_set(*processor).unwrap_or(false)).collect();
+    if let [_, _, ..] = usable[..] {
+        let mut one = CpuSet::new();
+        // Nothing depends on it but the steadiness of the figures.
+        let _ = one.set(usable[nth % usable.len()]).and_then(|()| sched_setaffinity(this, &one));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_counters_of_a_card() {
+        let text = "Inter-|   Receive\n face |bytes    packets errs\n    lo:  7 8 0\n  eth0: 6000     100    0    0\n eth01: 1 2 3\n";
+        assert_eq!((packets(text, "eth0"), packets(text, "lo")), (Some(100), Some(8)));
+        assert_eq!(packets(text, "eth"), None);
+    }
+}
