@@ -144,13 +144,13 @@ impl Plain {
 }
 
 /// The packet of a usual frame over IPv4, as the thorough way would have said it.
-#[inline]
+#[inline(always)]
 pub(crate) fn plain_packet_v4(bytes: &[u8], addresses: u64, ports: u32, protocol: u8, ip_len: u32) -> Packet {
     plain_packet(bytes, AT_V4, FlowKey::V4 { addresses, ports, protocol }, ip_len)
 }
 
 /// The same over IPv6.
-#[inline]
+#[inline(always)]
 pub(crate) fn plain_packet_v6(bytes: &[u8], ports: u32, protocol: u8, ip_len: u32) -> Packet {
     let (client, virtual_address) = addresses_v6(bytes);
     plain_packet(bytes, AT_V6, FlowKey::V6 { client, virtual_address, ports, protocol }, ip_len)

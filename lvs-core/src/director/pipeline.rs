@@ -312,7 +312,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Sources that no packet to the director can have: group addresses, loopback, nobody, and the director itself.
-    #[inline]
+    #[inline(always)]
     pub(super) fn strange_source(&self, packet: &Packet) -> Option<Verdict> {
         let (martian, own) = match packet.flow {
             FlowKey::V4 { addresses, .. } => {

@@ -178,7 +178,7 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// The packet and the interface of a usual frame.
-    #[inline]
+    #[inline(always)]
     pub(super) fn plain_packet(&self, frame: &Frame<'_>, seen: &Seen) -> (Packet, InterfaceId) {
         let (bytes, head, ip_len) = (frame.bytes(), &seen.head, u32::from(seen.ip_len));
         let packet = if seen.way == Way::PlainV4 {
