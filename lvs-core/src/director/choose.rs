@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Director;
+use super::common::Common;
 use crate::classify::{FlowKey, Packet, PacketKind};
 use crate::config::{ClientMask, Persistence, ServiceKey};
 use crate::connection::{ConnectionId, ConnectionState, NewConnection, TableMemory, duration_ticks, ticks};
@@ -25,7 +25,7 @@ pub(super) struct Choice {
     pub(super) one_packet: bool,
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Common<M> {
     /// Chooses a server. `None` if there is none to be had.
     #[inline(always)]
     pub(super) fn choose<O: Observer>(
@@ -102,7 +102,7 @@ impl<M: TableMemory> Director<M> {
         let new = NewConnection { destination, state: ConnectionState::None, timeout };
         let hash = self.templates.hash(key);
         let Ok(id) = self.templates.insert(self.now, hash, key, new) else {
-            self.statistics.templates_full += 1;
+            self.templates_full += 1;
             return None;
         };
         self.templates.entry_mut(id).set_children(0);

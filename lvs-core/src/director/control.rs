@@ -1,19 +1,21 @@
 //! Edits: checked as a whole against a scratch copy of what they touch, then carried out, which cannot fail.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::common::Common;
+use super::locals::Local;
 use super::validate::{check_timeouts, is_unicast};
-use super::{Director, Local, MAX_STATIC_NEIGHBOURS, NextHop};
+use super::{Director, MAX_STATIC_NEIGHBOURS};
 use crate::config::{
-    ApplyError, Change, ChangeError, ClientMask, DestinationConfig, InterfaceId, Protocol, ServiceConfig,
-    ServiceKey, Timeouts,
+    ApplyError, Change, ChangeError, ClientMask, DestinationConfig, Protocol, ServiceConfig, ServiceKey,
+    Timeouts,
 };
 use crate::connection::TableMemory;
 use crate::connection::state::StateTimeouts;
 use crate::neighbour::LocalKind;
-use crate::pool::Queue;
 use crate::quick_hash::QuickMap;
 use crate::scheduler::{SchedulerOptions, Server};
 use crate::service::{Reach, Serves, ServiceId};
@@ -31,6 +33,17 @@ impl<M: TableMemory> Director<M> {
     /// # Errors
     /// If one of the edits is refused; then none is carried out.
     pub fn apply(&mut self, now: Instant, changes: &[Change]) -> Result<(), ApplyError> {
+        // What was counted so far belongs to the servers as they are now.
+        self.worker.report(&mut self.common);
+        self.common.apply(now, changes)?;
+        self.worker.catch_up(&mut self.common);
+        Ok(())
+    }
+}
+
+impl<M: TableMemory> Common<M> {
+    /// The same, for all workers, which have reported and follow afterwards.
+    pub(super) fn apply(&mut self, now: Instant, changes: &[Change]) -> Result<(), ApplyError> {
         self.now = self.now.max(now);
         let mut scratch = Scratch::new(self);
         for (index, change) in changes.iter().enumerate() {
@@ -42,7 +55,9 @@ impl<M: TableMemory> Director<M> {
         for (_, service) in self.services.iter_mut() {
             service.refresh_fallback();
         }
+        self.marked = self.services.marked_prefixes();
         self.take_neighbour_updates(now);
+        self.changed_as_a_whole();
         Ok(())
     }
 
@@ -83,7 +98,6 @@ impl<M: TableMemory> Director<M> {
             }
             Change::SetKnobs(knobs) => {
                 self.knobs = knobs;
-                self.answer_budget.set_rate(now, knobs.answers_per_second);
             }
             Change::SetStaticNeighbour { address, mac } => {
                 if let Some(interface) = self.on_link(address) {
@@ -113,7 +127,7 @@ impl<M: TableMemory> Director<M> {
         let local = self.locals.get(address).unwrap_or(Local { services: 0, own: false });
         // There is room: as many addresses as services may exist.
         let _ = self.neighbours.add_local(now, address, LocalKind::Vip);
-        self.locals.set(address, Local { services: local.services + 1, ..local });
+        Arc::make_mut(&mut self.locals).set(address, Local { services: local.services + 1, ..local });
     }
 
     fn remove_service(&mut self, key: ServiceKey) {
@@ -128,7 +142,8 @@ impl<M: TableMemory> Director<M> {
             && let Some(local) = self.locals.get(address)
         {
             self.neighbours.remove_local(address, LocalKind::Vip);
-            self.locals.set(address, Local { services: local.services.saturating_sub(1), ..local });
+            let services = local.services.saturating_sub(1);
+            Arc::make_mut(&mut self.locals).set(address, Local { services, ..local });
         }
     }
 
@@ -145,13 +160,13 @@ impl<M: TableMemory> Director<M> {
         if let Some(length) = slow_start {
             self.ramps.start(now, destination, length);
         }
-        let lane = self.destinations.lane(destination);
+        let load = self.destinations.load(destination);
         let server = Server {
             address: config.address,
             port: config.port,
             weight,
-            active: lane.active,
-            inactive: lane.inactive,
+            active: load.active,
+            inactive: load.inactive,
             overloaded: self.destinations.get(destination).overloaded,
             configured: config.weight,
             destination,
@@ -171,9 +186,8 @@ impl<M: TableMemory> Director<M> {
             return;
         };
         for (place, server) in (0..).zip(service.servers()) {
-            let lane = self.destinations.lane_mut(server.destination);
-            lane.serves = Serves { service: id, place };
-            lane.set_own_timeouts(service.timeouts.is_some());
+            self.destinations.load_mut(server.destination).serves = Serves { service: id, place };
+            self.destinations.lane_mut(server.destination).set_own_timeouts(service.timeouts.is_some());
         }
     }
 
@@ -223,15 +237,10 @@ impl<M: TableMemory> Director<M> {
         let Ok(neighbour) = self.neighbours.track(now, interface, next_hop) else {
             return;
         };
-        let new = || NextHop { destinations: Vec::new(), waiting: Queue::EMPTY };
-        self.next_hops.entry(neighbour).or_insert_with(new).destinations.push(destination);
-        let rest = self.destinations.get_mut(destination);
-        (rest.neighbour, rest.interface) = (Some(neighbour), interface);
-        let config =
-            self.interface(interface).map(|interface| (interface.port, interface.mtu, interface.vlan));
+        self.next_hops.entry(neighbour).or_default().push(destination);
         let lane = self.destinations.lane_mut(destination);
-        if let Some((port, mtu, vlan)) = config {
-            lane.set_way(port, mtu, vlan);
+        if let Some(config) = self.interfaces.get(usize::from(interface.0)) {
+            lane.set_way(interface, config, neighbour);
         }
         lane.set_reach(Reach::Unresolved);
         self.refresh_lane(destination);
@@ -257,7 +266,7 @@ impl<M: TableMemory> Director<M> {
         }
         self.destinations.edit(destination, DestinationConfig { port, ..config });
         if self.destinations.lane(destination).reach() == Reach::Drained {
-            let is_reachable = self.destinations.get(destination).neighbour.is_some();
+            let is_reachable = self.destinations.lane(destination).neighbour().is_some();
             let reach = if is_reachable { Reach::Unresolved } else { Reach::NoRoute };
             self.destinations.lane_mut(destination).set_reach(reach);
             self.refresh_lane(destination);
@@ -284,7 +293,7 @@ impl<M: TableMemory> Director<M> {
     /// As IPVS, `expire_nodest_conn` does not wait for a packet: servers were removed, and all that is left of them goes.
     const fn leave_no_orphans(&mut self) {
         if self.knobs.expire_nodest_conn {
-            self.sweep.look_for_orphans();
+            self.orphan_rounds = self.orphan_rounds.wrapping_add(1);
         }
     }
 
@@ -296,23 +305,13 @@ impl<M: TableMemory> Director<M> {
         let Some(neighbour) = self.destinations.remove(destination) else {
             return;
         };
-        if let Some(hop) = self.next_hops.get_mut(&neighbour) {
-            hop.destinations.retain(|other| *other != destination);
-            if hop.destinations.is_empty() {
-                let mut waiting = hop.waiting;
-                while waiting.len() > 0 {
-                    self.pool.release(&mut waiting);
-                    self.statistics.given_up += 1;
-                }
+        if let Some(behind) = self.next_hops.get_mut(&neighbour) {
+            behind.retain(|other| *other != destination);
+            if behind.is_empty() {
                 self.next_hops.remove(&neighbour);
             }
         }
         self.neighbours.untrack(neighbour);
-    }
-
-    /// The interface whose subnet holds `address`.
-    fn on_link(&self, address: IpAddr) -> Option<InterfaceId> {
-        self.route_to(address).filter(|(_, next_hop)| *next_hop == address).map(|(interface, _)| interface)
     }
 }
 
@@ -324,7 +323,7 @@ const fn port_under_direct_routing(service: ServiceKey, _port: u16) -> u16 {
 
 /// What the edits so far would have made of the configuration.
 struct Scratch<'d, M: TableMemory> {
-    director: &'d Director<M>,
+    director: &'d Common<M>,
     /// Services that were touched; `None` if they are gone.
     touched: QuickMap<ServiceKey, Option<ScratchService>>,
     services_left: i64,
@@ -344,7 +343,7 @@ struct ScratchService {
 }
 
 impl<'d, M: TableMemory> Scratch<'d, M> {
-    fn new(director: &'d Director<M>) -> Self {
+    fn new(director: &'d Common<M>) -> Self {
         Self {
             director,
             touched: QuickMap::default(),
@@ -561,7 +560,7 @@ fn check_limits(config: &DestinationConfig) -> Result<(), ChangeError> {
     Ok(())
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Common<M> {
     fn zero_statistics(&mut self, key: Option<ServiceKey>) {
         let ids: Vec<ServiceId> = match key {
             Some(key) => self.services.id(key).into_iter().collect(),

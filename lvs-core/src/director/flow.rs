@@ -1,11 +1,11 @@
 //! TCP, UDP and SCTP to one of the director's addresses: known connections, and flows that have none.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::Director;
-use crate::classify::{Packet, PacketKind};
-use crate::config::{InterfaceId, OnMiss};
+use super::common::{Access, Common};
+use super::worker::Worker;
+use crate::classify::{FlowKey, Packet, PacketKind};
+use crate::config::{InterfaceId, OnMiss, ServiceKey};
 use crate::connection::{
     ConnectionId, ConnectionState, FlowHash, Full, Guess, NewConnection, TableMemory, state, ticks,
 };
@@ -24,10 +24,11 @@ const REUSE_FIN_WAIT: u8 = 2;
 /// `drop_packet` refuses every tenth.
 const SHED_EVERY: u8 = 10;
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Worker<M> {
     #[inline]
-    pub(super) fn handle_flow<O: Observer>(
+    pub(super) fn handle_flow<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -41,28 +42,28 @@ impl<M: TableMemory> Director<M> {
             .confirm(guess, hash, &packet.flow)
             .or_else(|| self.connections.find(hash, &packet.flow));
         if let Some(id) = known {
-            match self.outlived(id, packet) {
-                None => return self.handle_known(frame, interface, packet, id, observer),
+            match self.outlived(common, id, packet) {
+                None => return self.handle_known(common, frame, interface, packet, id, observer),
                 Some(because) => {
                     if O::ENABLED {
                         observer.observe(&Observation::Forgotten { flow: &packet.flow, because });
                     }
-                    self.forget(id);
+                    self.forget(common, id);
                 }
             }
         }
-        self.handle_unknown(frame, interface, packet, hash, observer)
+        self.handle_unknown(common, frame, interface, packet, hash, observer)
     }
 
     /// Whether a connection is no longer the one that this packet belongs to, and why.
     #[inline]
-    fn outlived(&self, id: ConnectionId, packet: &Packet) -> Option<Forgotten> {
+    fn outlived<A: Access<M>>(&self, common: &mut A, id: ConnectionId, packet: &Packet) -> Option<Forgotten> {
         let entry = self.connections.entry(id);
         if entry.is_expired(ticks(self.now)) {
             return Some(Forgotten::Expired);
         }
         let destination = entry.destination();
-        if self.knobs.expire_nodest_conn && self.destinations.lane(destination).reach() == Reach::Gone {
+        if self.knobs.expire_nodest_conn && self.lane(destination).reach() == Reach::Gone {
             return Some(Forgotten::DestinationGone);
         }
         let opens = match packet.kind {
@@ -74,7 +75,7 @@ impl<M: TableMemory> Director<M> {
             return None;
         }
         // As in IPVS, a quiesced server loses its old clients to this rule whatever conn_reuse_mode says.
-        if self.knobs.expire_nodest_conn && self.destinations.get(destination).config.weight == 0 {
+        if self.knobs.expire_nodest_conn && common.get().destinations.get(destination).config.weight == 0 {
             return Some(Forgotten::DestinationGone);
         }
         let mode = self.knobs.conn_reuse_mode;
@@ -88,8 +89,9 @@ impl<M: TableMemory> Director<M> {
     }
 
     #[inline]
-    fn handle_known<O: Observer>(
+    fn handle_known<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -100,14 +102,13 @@ impl<M: TableMemory> Director<M> {
         let secure = self.knobs.secure_tcp;
         let entry = self.connections.entry_mut(id);
         let destination = entry.destination();
-        let lane = self.destinations.lane(destination);
+        let lane = &self.lanes[destination as usize];
         if matches!(lane.reach(), Reach::Gone | Reach::Drained) {
-            return self.handle_orphan(frame, interface, packet, id, observer);
+            return self.handle_orphan(common, frame, interface, packet, id, observer);
         }
         let before = entry.state();
         let after = state_after(before, packet, secure);
-        let timeout =
-            if lane.own_timeouts() { self.services.timeout_of(lane.serves.service, after) } else { None };
+        let timeout = if lane.own_timeouts() { common.get().timeout_at(destination, after) } else { None };
         let timeout = timeout.unwrap_or_else(|| self.state_timeouts.of(after));
         let shorter = timeout < entry.timeout();
         entry.touch(now);
@@ -115,40 +116,22 @@ impl<M: TableMemory> Director<M> {
         if before != after {
             entry.set_state(after);
             let template = entry.template();
-            self.note_state(destination, template, before, after);
+            common.get().note_state(destination, template, before, after);
         }
         if shorter {
             self.connections.hasten(id);
         }
         if O::ENABLED {
-            let destination = self.socket_of(destination, &packet.flow);
+            let destination = common.get().socket_of(destination, &packet.flow);
             observer.observe(&Observation::Known { flow: &packet.flow, before, after, destination });
         }
-        self.forward(frame, interface, packet, destination, observer)
-    }
-
-    /// A connection entered another state.
-    fn note_state(
-        &mut self,
-        destination: u32,
-        template: Option<u32>,
-        before: ConnectionState,
-        after: ConnectionState,
-    ) {
-        if before.is_active() != after.is_active() {
-            self.destinations.connection_changed(destination, after.is_active());
-            self.note_load(destination);
-        }
-        if matches!(after, ConnectionState::Established | ConnectionState::SctpEstablished)
-            && let Some(template) = template
-        {
-            self.assure(template);
-        }
+        self.forward(common, frame, interface, packet, destination, observer)
     }
 
     /// A known connection whose server has been removed, or was to be free of connections by now.
-    fn handle_orphan<O: Observer>(
+    fn handle_orphan<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -156,13 +139,13 @@ impl<M: TableMemory> Director<M> {
         observer: &mut O,
     ) -> Verdict {
         let destination = self.connections.entry(id).destination();
-        if self.destinations.lane(destination).reach() == Reach::Drained {
-            self.forget(id);
+        if self.lane(destination).reach() == Reach::Drained {
+            self.forget(common, id);
             self.refuse(frame, interface, packet, observer);
             return Verdict::Drop(DropReason::Drained);
         }
         // IPVS takes its hands off a family of which it has no service; the host answers.
-        if !self.services.any_of_family(packet.is_ipv6()) {
+        if !common.get().services.any_of_family(packet.is_ipv6()) {
             self.refuse(frame, interface, packet, observer);
         }
         Verdict::Drop(DropReason::DestinationGone)
@@ -170,8 +153,9 @@ impl<M: TableMemory> Director<M> {
 
     /// A flow without a connection.
     #[inline(always)]
-    fn handle_unknown<O: Observer>(
+    fn handle_unknown<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -182,13 +166,13 @@ impl<M: TableMemory> Director<M> {
             return verdict;
         }
         let is_active_ftp = packet.kind == PacketKind::Tcp && packet.flow.client_port() == FTP_DATA;
-        let service = self.services.find(&packet.flow).filter(|_| !is_active_ftp);
+        let service = if is_active_ftp { None } else { common.get().services.find(&packet.flow) };
         let Some(service) = service else {
             self.refuse(frame, interface, packet, observer);
             return Verdict::Drop(DropReason::NoService);
         };
         if O::ENABLED
-            && let Some(key) = self.services.get(service).map(|service| service.config.key)
+            && let Some(key) = common.get().key_of(service)
         {
             observer.observe(&Observation::Service { key });
         }
@@ -196,7 +180,7 @@ impl<M: TableMemory> Director<M> {
             if reason == DropReason::NotSyn
                 && let Some(because) = self.hashes_unknown()
             {
-                return self.forward_hashed(frame, interface, packet, service, because, observer);
+                return self.forward_hashed(common, frame, interface, packet, service, because, observer);
             }
             self.refuse(frame, interface, packet, observer);
             return Verdict::Drop(reason);
@@ -204,28 +188,44 @@ impl<M: TableMemory> Director<M> {
         if self.knobs.drop_packet && self.sheds() {
             return Verdict::Drop(DropReason::Shed);
         }
-        let Some(choice) = self.choose(service, packet, observer) else {
+        let state = state_after(ConnectionState::None, packet, self.knobs.secure_tcp);
+        let made = self.open(common, hash, service, packet, state, observer);
+        let Some(made) = made else {
             // As IPVS: what FTP's service catches besides its own port, and has no server for, is the host's.
-            if self.is_other_port_of_ftp(service, packet) {
+            if is_other_port_of_ftp(common.get().key_of(service), packet) {
                 self.refuse(frame, interface, packet, observer);
                 return Verdict::Drop(DropReason::NoService);
             }
             self.answer(frame, interface, packet, Answer::PortUnreachable, observer);
             return Verdict::Drop(DropReason::NoDestination);
         };
-        let state = state_after(ConnectionState::None, packet, self.knobs.secure_tcp);
-        match self.connect(&packet.flow, hash, service, choice, state) {
-            Ok(()) => self.forward(frame, interface, packet, choice.destination, observer),
+        match made {
+            Ok(destination) => self.forward(common, frame, interface, packet, destination, observer),
             Err(Full) => {
                 self.note_full();
-                self.forward_hashed(frame, interface, packet, service, Hashed::TableFull, observer)
+                self.forward_hashed(common, frame, interface, packet, service, Hashed::TableFull, observer)
             }
         }
     }
 
-    fn is_other_port_of_ftp(&self, service: ServiceId, packet: &Packet) -> bool {
-        let key = self.services.get(service).map(|service| service.config.key);
-        key.is_some_and(|key| key.port() == FTP && packet.flow.virtual_port() != FTP)
+    /// Chooses a server for a flow and makes its connection, under one lock. `None` if there is no server to be had.
+    #[inline(always)]
+    pub(super) fn open<A: Access<M>, O: Observer>(
+        &mut self,
+        common: &mut A,
+        hash: FlowHash,
+        service: ServiceId,
+        packet: &Packet,
+        state: ConnectionState,
+        observer: &mut O,
+    ) -> Option<Result<u32, Full>> {
+        let mut common = common.get();
+        common.now = common.now.max(self.now);
+        let choice = common.choose(service, packet, observer)?;
+        Some(
+            self.connect(&mut common, &packet.flow, hash, service, choice, state)
+                .map(|()| choice.destination),
+        )
     }
 
     /// Whether a packet may open a connection; if not, why it is dropped.
@@ -267,7 +267,8 @@ impl<M: TableMemory> Director<M> {
     #[inline(always)]
     pub(super) fn connect(
         &mut self,
-        flow: &crate::classify::FlowKey,
+        common: &mut Common<M>,
+        flow: &FlowKey,
         hash: FlowHash,
         service: ServiceId,
         choice: super::choose::Choice,
@@ -276,11 +277,11 @@ impl<M: TableMemory> Director<M> {
         let destination = choice.destination;
         self.statistics.connections_made += 1;
         if choice.one_packet {
-            self.destinations.connection_passed(destination);
-            self.note_load(destination);
+            common.destinations.connection_passed(destination);
+            common.note_load(destination);
             return Ok(());
         }
-        let own = self.services.timeout_of(service, state);
+        let own = common.services.timeout_of(service, state);
         let timeout = own.unwrap_or_else(|| self.state_timeouts.of(state));
         let new = NewConnection { destination, state, timeout };
         let inserted = self.connections.insert(self.now, hash, flow, new);
@@ -288,20 +289,21 @@ impl<M: TableMemory> Director<M> {
         let entry = self.connections.entry_mut(id);
         entry.touch(ticks(self.now));
         entry.set_template(choice.template);
-        self.destinations.connection_added(destination, state.is_active());
-        self.note_load(destination);
+        common.destinations.connection_added(destination, state.is_active());
+        common.note_load(destination);
         if let Some(template) = choice.template {
-            self.adopt(template);
+            common.adopt(template);
             if matches!(state, ConnectionState::Established | ConnectionState::SctpEstablished) {
-                self.assure(template);
+                common.assure(template);
             }
         }
         Ok(())
     }
 
     /// Sends a packet to the server that the hash of its client gives.
-    fn forward_hashed<O: Observer>(
+    fn forward_hashed<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -309,20 +311,12 @@ impl<M: TableMemory> Director<M> {
         because: Hashed,
         observer: &mut O,
     ) -> Verdict {
-        let service = self.services.get(service);
-        let picked = service.and_then(|service| Some((service, service.hashed(&packet.flow)?)));
-        let Some((service, place)) = picked else {
+        let picked = common.get().hashed(service, &packet.flow, because, observer);
+        let Some(destination) = picked else {
             return Verdict::Drop(DropReason::NoDestination);
         };
-        let servers = service.servers();
-        let Some(destination) = servers.get(place).map(|server| server.destination) else {
-            return Verdict::Drop(DropReason::NoDestination);
-        };
-        if O::ENABLED {
-            observer.observe(&Observation::Hashed { servers, picked: place, because });
-        }
         self.statistics.hashed += 1;
-        self.forward(frame, interface, packet, destination, observer)
+        self.forward(common, frame, interface, packet, destination, observer)
     }
 
     /// Answers a packet to an address of ours where nothing listens, as a host does.
@@ -368,22 +362,43 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Forgets a connection before its time.
-    pub(super) fn forget(&mut self, id: ConnectionId) {
+    pub(super) fn forget<A: Access<M>>(&mut self, common: &mut A, id: ConnectionId) {
         let entry = *self.connections.entry(id);
         self.connections.remove(id);
-        self.release(&entry);
+        common.get().release(&entry);
     }
 
-    /// Forgets connections and templates whose time is over.
-    pub(super) fn expire_connections(&mut self, budget: &mut u32) {
+    /// Forgets connections whose time is over.
+    #[inline(always)]
+    pub(super) fn expire_connections<A: Access<M>>(&mut self, common: &mut A, budget: &mut u32) {
         while let Some(entry) = self.connections.expire(self.now, budget) {
-            self.release(&entry);
+            common.get().release(&entry);
         }
-        self.expire_templates(budget);
+    }
+}
+
+impl<M: TableMemory> Common<M> {
+    /// A connection entered another state.
+    pub(super) fn note_state(
+        &mut self,
+        destination: u32,
+        template: Option<u32>,
+        before: ConnectionState,
+        after: ConnectionState,
+    ) {
+        if before.is_active() != after.is_active() {
+            self.destinations.connection_changed(destination, after.is_active());
+            self.note_load(destination);
+        }
+        if matches!(after, ConnectionState::Established | ConnectionState::SctpEstablished)
+            && let Some(template) = template
+        {
+            self.assure(template);
+        }
     }
 
     /// Takes a forgotten connection off the counts.
-    fn release(&mut self, entry: &crate::connection::Line) {
+    pub(super) fn release(&mut self, entry: &crate::connection::Line) {
         self.destinations.connection_removed(entry.destination(), entry.state().is_active());
         self.note_load(entry.destination());
         if let Some(template) = entry.template() {
@@ -391,21 +406,36 @@ impl<M: TableMemory> Director<M> {
         }
     }
 
-    /// Tells a server's service what the server has to do.
-    #[inline(always)]
-    pub(super) fn note_load(&mut self, destination: u32) {
-        let lane = self.destinations.lane(destination);
-        let (serves, active, inactive) = (lane.serves, lane.active, lane.inactive);
-        let overloaded = self.destinations.get(destination).overloaded;
-        if let Some(service) = self.services.get_mut(serves.service) {
-            service.load(serves.place as usize, active, inactive, overloaded);
-        }
+    /// The time-out of a state at a server, if its service has time-outs of its own.
+    fn timeout_at(&self, destination: u32, state: ConnectionState) -> Option<u32> {
+        self.services.timeout_of(self.destinations.load(destination).serves.service, state)
     }
 
-    /// A server's address and the port that a flow has there: under direct routing always the flow's own.
-    pub(super) fn socket_of(&self, destination: u32, flow: &crate::classify::FlowKey) -> SocketAddr {
-        SocketAddr::new(self.destinations.get(destination).config.address, flow.virtual_port())
+    fn key_of(&self, service: ServiceId) -> Option<ServiceKey> {
+        self.services.get(service).map(|service| service.config.key)
     }
+
+    /// The server that the hash of a client gives.
+    fn hashed<O: Observer>(
+        &self,
+        service: ServiceId,
+        flow: &FlowKey,
+        because: Hashed,
+        observer: &mut O,
+    ) -> Option<u32> {
+        let service = self.services.get(service)?;
+        let (place, servers) = (service.hashed(flow)?, service.servers());
+        let destination = servers.get(place)?.destination;
+        if O::ENABLED {
+            observer.observe(&Observation::Hashed { servers, picked: place, because });
+        }
+        Some(destination)
+    }
+}
+
+/// Whether a packet is for another port than FTP's own, which FTP's service catches.
+fn is_other_port_of_ftp(key: Option<ServiceKey>, packet: &Packet) -> bool {
+    key.is_some_and(|key| key.port() == FTP && packet.flow.virtual_port() != FTP)
 }
 
 /// The state after a packet.

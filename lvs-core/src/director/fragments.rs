@@ -8,7 +8,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Director;
+use super::common::Access;
+use super::worker::Worker;
 use crate::classify::{FlowKey, Packet};
 use crate::config::InterfaceId;
 use crate::connection::TableMemory;
@@ -92,10 +93,11 @@ impl Fragments {
     }
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Worker<M> {
     /// A piece that is not the first: to where the first one went, or it waits.
-    pub(super) fn handle_fragment<O: Observer>(
+    pub(super) fn handle_fragment<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -111,7 +113,7 @@ impl<M: TableMemory> Director<M> {
         let mut waiting = known.waiting;
         self.give_up_pieces(stale);
         if let Some(destination) = destination {
-            return self.forward(frame, interface, packet, destination, observer);
+            return self.forward(common, frame, interface, packet, destination, observer);
         }
         if waiting.len() >= WAITING {
             return Verdict::Drop(DropReason::Fragment);

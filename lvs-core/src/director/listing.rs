@@ -5,11 +5,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::Director;
+use super::common::Common;
 use crate::addr::MacAddr;
 use crate::config::ServiceKey;
 use crate::connection::TableMemory;
 use crate::listing::{ConnectionUsage, DestinationListing, Rates, ServiceListing, Statistics};
-use crate::service::Service;
+use crate::service::{Lane, Service};
 use crate::statistics::DirectorStatistics;
 use crate::time::Instant;
 
@@ -54,35 +55,26 @@ impl Estimator {
     }
 }
 
-impl<M: TableMemory> Director<M> {
-    /// All virtual services with their servers, in no particular order.
-    #[must_use]
-    pub fn services(&self) -> Vec<ServiceListing> {
-        self.services.iter().map(|(_, service)| self.listing_of(service)).collect()
-    }
-
-    /// One virtual service with its servers.
-    #[must_use]
-    pub fn service(&self, key: ServiceKey) -> Option<ServiceListing> {
-        let service = self.services.get(self.services.id(key)?)?;
-        Some(self.listing_of(service))
-    }
-
-    fn listing_of(&self, service: &Service) -> ServiceListing {
+impl<M: TableMemory> Common<M> {
+    fn listing_of(&self, service: &Service, counted_since: &[Lane]) -> ServiceListing {
         let mut statistics = service.removed;
         let mut rates = Rates::default();
         let mut destinations = Vec::with_capacity(service.servers().len());
         for server in service.servers() {
             let id = server.destination;
-            let counted = self.destinations.statistics(id);
+            let mut counted = self.destinations.statistics(id);
+            if let Some(lane) = counted_since.get(id as usize) {
+                counted.in_packets += lane.packets;
+                counted.in_bytes += lane.bytes;
+            }
             let rate = self.rates_of(id);
             statistics.add(&counted);
             rates.add(&rate);
-            let (lane, rest) = (self.destinations.lane(id), self.destinations.get(id));
+            let (load, rest) = (self.destinations.load(id), self.destinations.get(id));
             destinations.push(DestinationListing {
                 config: rest.config,
-                active: lane.active,
-                inactive: lane.inactive,
+                active: load.active,
+                inactive: load.inactive,
                 persistent: rest.persistent,
                 overloaded: rest.overloaded,
                 effective_weight: server.weight,
@@ -97,11 +89,13 @@ impl<M: TableMemory> Director<M> {
         self.estimator.samples.get(id as usize).map_or_else(Rates::default, |sample| sample.rate)
     }
 
-    /// Brings the rates up to date if that is due.
+    /// Whether the rates are to be brought up to date.
+    pub(super) fn estimate_is_due(&self) -> bool {
+        self.now >= self.estimator.due
+    }
+
+    /// Brings the rates up to date. All workers should have reported.
     pub(super) fn estimate_rates(&mut self) {
-        if self.now < self.estimator.due {
-            return;
-        }
         self.estimator.due = self.now + PERIOD;
         // Forgotten destinations too: their rates have to fade, or there would be something to do for ever.
         let mut fading = false;
@@ -113,29 +107,48 @@ impl<M: TableMemory> Director<M> {
         }
         self.estimator.fading = fading;
     }
+}
+
+impl<M: TableMemory> Director<M> {
+    /// All virtual services with their servers, in no particular order.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceListing> {
+        let services = self.common.services.iter();
+        services.map(|(_, service)| self.common.listing_of(service, &self.worker.lanes)).collect()
+    }
+
+    /// One virtual service with its servers.
+    #[must_use]
+    pub fn service(&self, key: ServiceKey) -> Option<ServiceListing> {
+        let service = self.common.services.get(self.common.services.id(key)?)?;
+        Some(self.common.listing_of(service, &self.worker.lanes))
+    }
 
     /// What the director has counted.
     #[must_use]
     pub fn statistics(&self) -> DirectorStatistics {
-        let mut statistics = self.statistics;
-        statistics.neighbour_answers_lost = self.neighbours.lost_answers();
+        let mut statistics = self.worker.statistics;
+        statistics.neighbour_answers_lost = self.common.neighbours.lost_answers();
+        statistics.templates_full = self.common.templates_full;
         statistics
     }
 
     /// How full the connection table is.
     #[must_use]
     pub fn connection_usage(&self) -> ConnectionUsage {
-        let (used, capacity) = self.connections.usage();
-        ConnectionUsage { connections: self.connections.len(), used, capacity }
+        let connections = &self.worker.connections;
+        let (used, capacity) = connections.usage();
+        ConnectionUsage { connections: connections.len(), used, capacity }
     }
 
     /// The Ethernet address by which a server is reached (its own or its gateway's), if it is known.
     #[must_use]
     pub fn next_hop_mac(&self, service: ServiceKey, destination: SocketAddr) -> Option<MacAddr> {
-        let service = self.services.get(self.services.id(service)?)?;
+        let common = &self.common;
+        let service = common.services.get(common.services.id(service)?)?;
         let place = service.place_of(destination.ip(), destination.port())?;
-        let neighbour = self.destinations.get(service.servers()[place].destination).neighbour?;
-        self.neighbours.mac(neighbour)
+        let lane = common.destinations.lane(service.servers()[place].destination);
+        common.neighbours.mac(lane.neighbour()?)
     }
 }
 

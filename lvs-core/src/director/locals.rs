@@ -19,6 +19,7 @@ pub(super) struct Local {
 }
 
 /// The addresses the director answers for.
+#[derive(Clone)]
 pub(super) struct Locals {
     v4: QuickMap<u32, Local>,
     v6: QuickMap<u128, Local>,
@@ -104,6 +105,7 @@ impl Address for u128 {
     }
 }
 
+#[derive(Clone)]
 struct Sieve<K>(Box<[Slot<K>; SLOTS]>);
 
 impl<K: Address> Sieve<K> {

@@ -1,7 +1,8 @@
 //! The way out: forwarding, frames that wait for an Ethernet address, answers, and `poll_transmit`.
 
 use super::Director;
-use crate::addr::MacAddr;
+use super::common::{Access, Common};
+use super::worker::Worker;
 use crate::classify::Packet;
 use crate::config::{InterfaceId, VlanPath};
 use crate::connection::TableMemory;
@@ -68,18 +69,19 @@ impl AnswerBudget {
     }
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Worker<M> {
     /// Sends a frame to a real server, or puts it aside until the server's Ethernet address is known.
     #[inline]
-    pub(super) fn forward<O: Observer>(
+    pub(super) fn forward<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
         destination: u32,
         observer: &mut O,
     ) -> Verdict {
-        let lane = self.destinations.lane_mut(destination);
+        let lane = &mut self.lanes[destination as usize];
         let is_straight = packet.ip_len() <= u32::from(lane.straight())
             && packet.vlan == VlanPath::UNTAGGED
             && !packet.first_fragment
@@ -87,8 +89,7 @@ impl<M: TableMemory> Director<M> {
             && !self.knobs.decrement_ttl;
         if is_straight && let Some(addresses) = frame.bytes_mut().first_chunk_mut() {
             *addresses = lane.macs;
-            lane.packets += 1;
-            lane.bytes += u64::from(packet.ip_len());
+            lane.count(packet.ip_len());
             return Verdict::Transmit(lane.port);
         }
         let (reach, mtu, vlan) = (lane.reach(), lane.mtu(), lane.vlan());
@@ -116,11 +117,9 @@ impl<M: TableMemory> Director<M> {
         if vlan != packet.vlan && retag(frame, usize::from(packet.network), vlan).is_err() {
             return Verdict::Drop(DropReason::NoRoom);
         }
-        let lane = self.destinations.lane_mut(destination);
-        lane.packets += 1;
-        lane.bytes += u64::from(packet.ip_len());
+        self.lane_mut(destination).count(packet.ip_len());
         if reach == Reach::Unresolved {
-            return self.wait(frame, destination);
+            return self.wait(common, frame, destination);
         }
         if let Some(addresses) = frame.bytes_mut().first_chunk_mut() {
             *addresses = macs;
@@ -129,23 +128,23 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Puts a frame aside until its server's Ethernet address is known.
-    fn wait(&mut self, frame: &mut Frame<'_>, destination: u32) -> Verdict {
-        let Some(neighbour) = self.destinations.get(destination).neighbour else {
+    fn wait<A: Access<M>>(&mut self, common: &mut A, frame: &mut Frame<'_>, destination: u32) -> Verdict {
+        let lane = self.lane(destination);
+        let (interface, Some(neighbour)) = (lane.interface(), lane.neighbour()) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
-        let interface = self.destinations.get(destination).interface;
-        self.neighbours.wanted(self.now, neighbour);
-        let Some(hop) = self.next_hops.get_mut(&neighbour) else {
+        common.get().neighbours.wanted(self.now, neighbour);
+        let Some(queue) = self.waiting.get_mut(&neighbour) else {
             return Verdict::Drop(DropReason::Unresolved);
         };
-        if hop.waiting.len() >= WAITING_PER_NEIGHBOUR {
+        if queue.len() >= WAITING_PER_NEIGHBOUR {
             return Verdict::Drop(DropReason::WaitingFull);
         }
         let meta = *frame.meta();
         let bytes = frame.bytes();
         let fill = |buffer: &mut [u8]| buffer.copy_from_slice(bytes);
         let entrance = Entrance { now: self.now, origin: Origin::Forwarded, interface, meta };
-        if !self.pool.push(&mut hop.waiting, entrance, bytes.len(), fill) {
+        if !self.pool.push(queue, entrance, bytes.len(), fill) {
             return Verdict::Drop(DropReason::PoolFull);
         }
         self.waiting_since.get_or_insert(self.now);
@@ -161,21 +160,19 @@ impl<M: TableMemory> Director<M> {
         destination: u32,
         observer: &mut O,
     ) -> Verdict {
-        let mtu = self.destinations.lane(destination).mtu();
+        let mtu = self.lane(destination).mtu();
         let is_plain = frame.meta().gso.is_none() && frame.meta().checksum.is_none();
         let cut = Cut::plan(frame.bytes(), packet, mtu);
         let Some(cut) = cut.filter(|_| is_plain) else {
             self.answer(frame, interface, packet, Answer::TooBig { mtu }, observer);
             return Verdict::Drop(DropReason::TooBig);
         };
-        let lane = self.destinations.lane_mut(destination);
+        let lane = &mut self.lanes[destination as usize];
         if lane.reach() != Reach::Ready || lane.vlan() != packet.vlan {
             return Verdict::Drop(DropReason::Unresolved);
         }
-        lane.packets += 1;
-        lane.bytes += u64::from(packet.ip_len());
-        let macs = lane.macs;
-        let leaves = self.destinations.get(destination).interface;
+        lane.count(packet.ip_len());
+        let (macs, leaves) = (lane.macs, lane.interface());
         if packet.first_fragment {
             self.note_first_fragment(frame.bytes(), packet, destination);
         }
@@ -228,11 +225,16 @@ impl<M: TableMemory> Director<M> {
         }
     }
 
-    /// The next frame that the director wants to send, written to `buffer`; `None` if there is none now. `buffer` should
-    /// be 2 KiB long ([`TRANSMIT_BUFFER`](super::TRANSMIT_BUFFER)); frames that do not fit are lost and counted.
-    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Outgoing> {
+    /// The next frame of its own that this worker wants to send; see [`Director::poll_transmit`].
+    pub(super) fn poll_transmit<A: Access<M>>(
+        &mut self,
+        common: &mut A,
+        now: Instant,
+        buffer: &mut [u8],
+    ) -> Option<Outgoing> {
         self.now = self.now.max(now);
-        self.take_up_piece();
+        self.catch_up(common);
+        self.take_up_piece(common);
         while let Some((held, bytes)) = self.pool.first(&self.outbox) {
             let (interface, mut meta, len, origin) = (held.interface, held.meta, bytes.len(), held.origin);
             let config = self.interfaces.get(usize::from(interface.0));
@@ -253,11 +255,11 @@ impl<M: TableMemory> Director<M> {
             }
             self.statistics.given_up += 1;
         }
-        self.poll_neighbour_transmit(buffer)
+        None
     }
 
     /// A piece that has waited for its first one goes its way now, as if it came in.
-    fn take_up_piece(&mut self) {
+    fn take_up_piece<A: Access<M>>(&mut self, common: &mut A) {
         let mut piece = [0; ROOM_FOR_TAGS + crate::pool::BUFFER];
         let Some((held, bytes)) = self.pool.first(&self.pieces) else {
             return;
@@ -274,7 +276,7 @@ impl<M: TableMemory> Director<M> {
         let Ok(mut frame) = Frame::within(&mut piece, ROOM_FOR_TAGS, len, port, meta) else {
             return;
         };
-        let verdict = self.handle_piece(&mut frame, interface);
+        let verdict = self.handle_piece(common, &mut frame, interface);
         let Verdict::Transmit(out) = verdict else {
             self.statistics.given_up += u64::from(verdict != Verdict::Hold);
             return;
@@ -289,62 +291,16 @@ impl<M: TableMemory> Director<M> {
         }
     }
 
-    fn handle_piece(&mut self, frame: &mut Frame<'_>, interface: InterfaceId) -> Verdict {
+    fn handle_piece<A: Access<M>>(
+        &mut self,
+        common: &mut A,
+        frame: &mut Frame<'_>,
+        interface: InterfaceId,
+    ) -> Verdict {
         match crate::classify::classify(frame.bytes(), frame.meta()) {
-            Ok(packet) => self.handle_fragment(frame, interface, &packet, &mut ()),
+            Ok(packet) => self.handle_fragment(common, frame, interface, &packet, &mut ()),
             Err(reason) => Verdict::Drop(reason),
         }
-    }
-
-    fn poll_neighbour_transmit(&mut self, buffer: &mut [u8]) -> Option<Outgoing> {
-        let mut untagged = [0; NEIGHBOUR_FRAME];
-        let (interface, len) = self.neighbours.poll_transmit(self.now, &mut untagged)?;
-        let config = self.interfaces.get(usize::from(interface.0))?;
-        let mut meta = Meta::default();
-        let out_len = tagged_len(len, config.vlan);
-        let out = buffer.get_mut(..out_len)?;
-        write_tagged(untagged.get(..len)?, config.vlan, &mut meta, out);
-        Some(Outgoing { port: config.port, len: out_len, meta })
-    }
-
-    /// Takes over what the neighbour side has learnt: Ethernet addresses of servers, and frames that may leave now.
-    pub(super) fn take_neighbour_updates(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        while let Some(neighbour) = self.neighbours.poll_update() {
-            let mac = self.neighbours.mac(neighbour);
-            let Some(hop) = self.next_hops.get_mut(&neighbour) else {
-                continue;
-            };
-            for destination in &hop.destinations {
-                let interface = self.destinations.get(*destination).interface;
-                let own = self.interfaces.get(usize::from(interface.0)).map_or(MacAddr::ZERO, |i| i.mac);
-                self.destinations.lane_mut(*destination).set_next_hop(mac, own);
-            }
-            let Some(mac) = mac else {
-                continue;
-            };
-            while hop.waiting.len() > 0 {
-                let own = self.pool.first(&hop.waiting).map(|(held, _)| held.interface);
-                let own = own.and_then(|id| self.interfaces.get(usize::from(id.0)));
-                if let (Some(bytes), Some(own)) = (self.pool.first_bytes_mut(&hop.waiting), own)
-                    && let Some((to, from)) = bytes.get_mut(..12).map(|b| b.split_at_mut(6))
-                {
-                    to.copy_from_slice(&mac.0);
-                    from.copy_from_slice(&own.mac.0);
-                }
-                self.pool.shift(&mut hop.waiting, &mut self.outbox);
-            }
-        }
-    }
-
-    /// Copies a neighbour's state into the lane of one of its servers.
-    pub(super) fn refresh_lane(&mut self, destination: u32) {
-        let Some(neighbour) = self.destinations.get(destination).neighbour else {
-            return;
-        };
-        let mac = self.neighbours.mac(neighbour);
-        let own = self.mac_of(self.destinations.get(destination).interface);
-        self.destinations.lane_mut(destination).set_next_hop(mac, own);
     }
 
     /// Gives up frames that have waited too long.
@@ -356,13 +312,13 @@ impl<M: TableMemory> Director<M> {
             return;
         }
         let mut earliest = None;
-        for hop in self.next_hops.values_mut() {
-            while let Some((held, _)) = self.pool.first(&hop.waiting) {
+        for queue in self.waiting.values_mut() {
+            while let Some((held, _)) = self.pool.first(queue) {
                 if self.now.saturating_duration_since(held.since) < PATIENCE {
                     earliest = Instant::earliest(earliest, Some(held.since));
                     break;
                 }
-                self.pool.release(&mut hop.waiting);
+                self.pool.release(queue);
                 self.statistics.given_up += 1;
             }
         }
@@ -372,5 +328,29 @@ impl<M: TableMemory> Director<M> {
     /// Whether anything waits in the outbox.
     pub(super) const fn has_outgoing(&self) -> bool {
         self.outbox.len() > 0 || self.pieces.len() > 0
+    }
+}
+
+impl<M: TableMemory> Common<M> {
+    /// The next frame that the neighbour side wants to send.
+    pub(super) fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Outgoing> {
+        self.now = self.now.max(now);
+        let mut untagged = [0; NEIGHBOUR_FRAME];
+        let (interface, len) = self.neighbours.poll_transmit(self.now, &mut untagged)?;
+        let config = self.interfaces.get(usize::from(interface.0))?;
+        let mut meta = Meta::default();
+        let out_len = tagged_len(len, config.vlan);
+        let out = buffer.get_mut(..out_len)?;
+        write_tagged(untagged.get(..len)?, config.vlan, &mut meta, out);
+        Some(Outgoing { port: config.port, len: out_len, meta })
+    }
+}
+
+impl<M: TableMemory> Director<M> {
+    /// The next frame that the director wants to send, written to `buffer`; `None` if there is none now. `buffer` should
+    /// be 2 KiB long ([`TRANSMIT_BUFFER`](super::TRANSMIT_BUFFER)); frames that do not fit are lost and counted.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Outgoing> {
+        let frame = self.worker.poll_transmit(&mut self.common, now, buffer);
+        frame.or_else(|| self.common.poll_transmit(now, buffer))
     }
 }

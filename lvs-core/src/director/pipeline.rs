@@ -9,9 +9,12 @@
 //! Decisions are taken in stage 3 only, in order: a batch decides exactly as its frames would one by one.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Director;
+use super::common::Access;
+use super::worker::Worker;
 use crate::addr::MacAddr;
 use crate::classify::{FlowKey, Packet, PacketKind, classify};
 use crate::config::{InterfaceId, Protocol, VlanPath};
@@ -143,24 +146,40 @@ impl<M: TableMemory> Director<M> {
         frames: &mut [Frame<'_>],
         observer: &mut O,
     ) -> Verdicts {
+        self.worker.handle_batch(&mut self.common, now, frames, observer)
+    }
+}
+
+impl<M: TableMemory> Worker<M> {
+    /// See [`Director::handle_batch_observed`].
+    #[inline(always)]
+    pub(super) fn handle_batch<A: Access<M>, O: Observer>(
+        &mut self,
+        common: &mut A,
+        now: Instant,
+        frames: &mut [Frame<'_>],
+        observer: &mut O,
+    ) -> Verdicts {
         assert!(frames.len() <= MAX_BATCH, "a batch has at most {MAX_BATCH} frames");
         self.now = self.now.max(now);
+        self.catch_up(common);
         let mut budget = EXPIRY_BUDGET;
-        self.expire_connections(&mut budget);
+        self.expire_connections(common, &mut budget);
 
         let mut batch = core::mem::take(&mut self.batch);
         if batch.seen.is_empty() {
             // A panic of an observer or a scheduler took the last one along.
             batch = Batch::new();
         }
-        let verdicts = self.handle_stages(frames, &mut batch, observer);
+        let verdicts = self.handle_stages(common, frames, &mut batch, observer);
         self.batch = batch;
         verdicts
     }
 
     #[inline(always)]
-    fn handle_stages<O: Observer>(
+    fn handle_stages<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frames: &mut [Frame<'_>],
         batch: &mut Batch,
         observer: &mut O,
@@ -191,14 +210,14 @@ impl<M: TableMemory> Director<M> {
                 self.show_frame(index, frame, observer);
             }
             let straight = match one.way {
-                Way::PlainV4 if may_go_straight => self.forward_v4(&times, frame, one, observer),
-                Way::PlainV6 if may_go_straight => self.forward_v6(&times, frame, one, observer),
+                Way::PlainV4 if may_go_straight => self.forward_v4(common, &times, frame, one, observer),
+                Way::PlainV6 if may_go_straight => self.forward_v6(common, &times, frame, one, observer),
                 _ => None,
             };
             let verdict = match straight {
                 Some(port) => Verdict::Transmit(port),
                 None if one.way == Way::Done => one.verdict,
-                None => self.decide(frame, one, thorough, observer),
+                None => self.decide(common, frame, one, thorough, observer),
             };
             self.statistics.count(verdict);
             if O::ENABLED {
@@ -308,7 +327,12 @@ impl<M: TableMemory> Director<M> {
     /// Whether packets to this address are marked for a service.
     #[inline]
     fn is_marked(&self, packet: &Packet) -> bool {
-        !self.services.marks().is_empty() && self.services.takes_by_mark(packet.flow.virtual_address())
+        !self.marked.is_empty() && self.is_in_marked(packet.flow.virtual_address())
+    }
+
+    #[cold]
+    fn is_in_marked(&self, address: IpAddr) -> bool {
+        self.marked.iter().any(|prefix| prefix.contains(address))
     }
 
     /// Sources that no packet to the director can have: group addresses, loopback, nobody, and the director itself.
@@ -343,8 +367,9 @@ impl<M: TableMemory> Director<M> {
 
     /// Stage 3 for a frame that does not go straight on.
     #[inline(never)]
-    fn decide<O: Observer>(
+    fn decide<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         seen: &Seen,
         thorough: &[Thorough],
@@ -353,16 +378,16 @@ impl<M: TableMemory> Director<M> {
         let Seen { hash, guess, .. } = *seen;
         if matches!(seen.way, Way::PlainV4 | Way::PlainV6) {
             let (packet, interface) = self.plain_packet(frame, seen);
-            return self.handle_flow(frame, interface, &packet, hash, guess, observer);
+            return self.handle_flow(common, frame, interface, &packet, hash, guess, observer);
         }
         let Some(Thorough { step, interface, packet }) = thorough.get(usize::from(seen.at)) else {
             return Verdict::Pass;
         };
         match step {
-            Step::Flow => self.handle_flow(frame, *interface, packet, hash, guess, observer),
-            Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(frame, *interface, packet),
-            Step::Icmp => self.handle_icmp(frame, *interface, packet, observer),
-            Step::Fragment => self.handle_fragment(frame, *interface, packet, observer),
+            Step::Flow => self.handle_flow(common, frame, *interface, packet, hash, guess, observer),
+            Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(common, frame, *interface, packet),
+            Step::Icmp => self.handle_icmp(common, frame, *interface, packet, observer),
+            Step::Fragment => self.handle_fragment(common, frame, *interface, packet, observer),
             Step::OtherIp => {
                 self.refuse(frame, *interface, packet, observer);
                 Verdict::Drop(DropReason::NoProtocol)
@@ -371,8 +396,9 @@ impl<M: TableMemory> Director<M> {
         }
     }
 
-    fn handle_neighbour(
+    fn handle_neighbour<A: Access<M>>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -380,12 +406,22 @@ impl<M: TableMemory> Director<M> {
         let (network, transport) = (usize::from(packet.network), usize::from(packet.transport));
         let port = frame.port();
         let bytes = frame.bytes_mut();
+        let mut shared = common.get();
         let outcome = if packet.kind == PacketKind::Arp {
-            self.neighbours.handle_arp(self.now, interface, bytes, network)
+            shared.neighbours.handle_arp(self.now, interface, bytes, network)
         } else {
-            self.neighbours.handle_icmpv6(self.now, interface, bytes, network, transport, packet.end as usize)
+            shared.neighbours.handle_icmpv6(
+                self.now,
+                interface,
+                bytes,
+                network,
+                transport,
+                packet.end as usize,
+            )
         };
-        self.take_neighbour_updates(self.now);
+        shared.take_neighbour_updates(self.now);
+        drop(shared);
+        self.catch_up(common);
         match outcome {
             Outcome::Reply => Verdict::Transmit(port),
             Outcome::Consumed => Verdict::Drop(DropReason::Consumed),
@@ -396,8 +432,9 @@ impl<M: TableMemory> Director<M> {
 
     /// ICMP to one of the director's addresses: an echo request is answered, an error goes to the server of the flow
     /// that it quotes.
-    fn handle_icmp<O: Observer>(
+    fn handle_icmp<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
@@ -421,41 +458,41 @@ impl<M: TableMemory> Director<M> {
         let known = self.connections.find(self.connections.hash(&flow), &flow);
         let mut destination = known.map(|id| self.connections.entry(id).destination());
         if destination.is_none() && self.knobs.schedule_icmp {
-            destination = self.connect_for_icmp(&flow, packet, observer);
+            destination = self.connect_for_icmp(common, &flow, packet, observer);
         }
         if O::ENABLED {
-            let destination = destination.map(|id| self.socket_of(id, &flow));
+            let destination = destination.map(|id| common.get().socket_of(id, &flow));
             observer.observe(&Observation::Quoted { flow: &flow, destination });
         }
         match destination {
-            Some(destination) => self.forward(frame, interface, packet, destination, observer),
+            Some(destination) => self.forward(common, frame, interface, packet, destination, observer),
             None => Verdict::Drop(DropReason::IcmpUnrelated),
         }
     }
 
     /// With `schedule_icmp` an error about an unknown flow opens a connection for that flow, as if the flow had begun; it
     /// is remembered for three seconds only.
-    fn connect_for_icmp<O: Observer>(
+    fn connect_for_icmp<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         flow: &FlowKey,
         packet: &Packet,
         observer: &mut O,
     ) -> Option<u32> {
-        let service = self.services.find(flow)?;
+        let service = common.get().services.find(flow)?;
         let (kind, state) = match Protocol::from_number(flow.protocol())? {
             Protocol::Tcp => (PacketKind::Tcp, ConnectionState::None),
             Protocol::Udp => (PacketKind::Udp, ConnectionState::Udp),
             Protocol::Sctp => (PacketKind::Sctp, ConnectionState::None),
         };
         let quoted = Packet { kind, flow: *flow, ..*packet };
-        let choice = self.choose(service, &quoted, observer)?;
         let hash = self.connections.hash(flow);
-        self.connect(flow, hash, service, choice, state).ok()?;
+        let destination = self.open(common, hash, service, &quoted, state, observer)?.ok()?;
         if let Some(id) = self.connections.find(hash, flow) {
             self.connections.entry_mut(id).set_timeout(duration_ticks(QUOTED_FLOW));
             self.connections.hasten(id);
         }
-        Some(choice.destination)
+        Some(destination)
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Director;
+use super::common::Common;
 use crate::config::ServiceKey;
 use crate::connection::TableMemory;
 use crate::service::{Reach, Serves};
@@ -73,7 +73,7 @@ pub(super) fn part_of(weight: u32, passed: Duration, length: Duration) -> u32 {
     (part as u32).max(1)
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Common<M> {
     /// The weight with which a server of this service begins, and how long it takes to get all of it.
     pub(super) fn first_weight(&self, key: ServiceKey, weight: u32) -> (u32, Option<Duration>) {
         let service = self.services.id(key).and_then(|id| self.services.get(id));
@@ -94,13 +94,15 @@ impl<M: TableMemory> Director<M> {
             let lane = self.destinations.lane_mut(*destination);
             if lane.reach() != Reach::Gone {
                 lane.set_reach(Reach::Drained);
+                self.edition += 1;
+                self.whole_edition = self.edition;
             }
         }
         self.ramps.draining.retain(|one| !drained(one));
         for ramp in self.ramps.starting.iter_mut().filter(|ramp| ramp.due <= now) {
             let passed = now.saturating_duration_since(ramp.began);
             let weight = part_of(self.destinations.get(ramp.destination).config.weight, passed, ramp.length);
-            let Serves { service, place } = self.destinations.lane(ramp.destination).serves;
+            let Serves { service, place } = self.destinations.load(ramp.destination).serves;
             if let Some(service) = self.services.get_mut(service) {
                 service.reweigh(place as usize, weight);
             }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
 use super::Director;
+use super::common::Common;
 use crate::classify::FlowKey;
 use crate::config::{Protocol, ServiceKey};
 use crate::connection::{
@@ -55,7 +56,7 @@ impl<M: TableMemory> Director<M> {
         let (mut cursor, mut budget) = (cursor, budget);
         while !records.is_full() {
             let in_templates = cursor >= TEMPLATES;
-            let table = if in_templates { &self.templates } else { &self.connections };
+            let table = if in_templates { &self.common.templates } else { &self.worker.connections };
             let (found, next) = table.scan(cursor % TEMPLATES, &mut budget);
             if let Some(id) = found {
                 records.push(self.record_of(table, now, id, in_templates));
@@ -101,7 +102,7 @@ impl<M: TableMemory> Director<M> {
             template,
             client: key.client(),
             virtual_address: key.virtual_socket(),
-            destination: self.socket_of(entry.destination(), &key),
+            destination: self.common.socket_of(entry.destination(), &key),
             state: entry.state(),
             expires_in: table.expires_in(id, now),
             timeout: ticks_duration(entry.timeout()),
@@ -116,37 +117,41 @@ impl<M: TableMemory> Director<M> {
     /// # Errors
     /// If the director has no such service or server, or no room, or knows the flow.
     pub fn restore(&mut self, now: Instant, record: &ConnectionRecord) -> Result<(), RestoreError> {
-        self.now = self.now.max(now);
+        let Self { common, worker } = self;
+        common.now = common.now.max(now);
+        worker.now = worker.now.max(now);
         let protocol = record.protocol.map_or(0, Protocol::number);
         let flow = FlowKey::new(protocol, record.client, record.virtual_address)
             .ok_or(RestoreError::FamilyMismatch)?;
         if !suits(record) {
             return Err(RestoreError::BadState);
         }
-        let service = self.service_of(record, &flow).ok_or(RestoreError::NoService)?;
-        let listed = self.services.get(service).ok_or(RestoreError::NoService)?;
+        let service = common.service_of(record, &flow).ok_or(RestoreError::NoService)?;
+        let listed = common.services.get(service).ok_or(RestoreError::NoService)?;
         let address = record.destination.ip();
         // No port is mapped: one that differs is another director's.
         let same_port = record.destination.port() == record.virtual_address.port();
         let server = listed.servers().iter().find(|server| server.address == address && same_port);
         let destination = server.ok_or(RestoreError::NoDestination)?.destination;
-        let template = if record.template { None } else { self.template_of(service, &flow) };
-        let table = if record.template { &mut self.templates } else { &mut self.connections };
-        let id = insert(table, self.now, &flow, record, destination)?;
+        let template = if record.template { None } else { common.template_of(service, &flow) };
+        let table = if record.template { &mut common.templates } else { &mut worker.connections };
+        let id = insert(table, common.now, &flow, record, destination)?;
         if record.template {
             table.entry_mut(id).set_children(0);
-            self.destinations.template_added(destination);
+            common.destinations.template_added(destination);
         } else {
             table.entry_mut(id).set_template(template);
-            self.destinations.connection_restored(destination, record.state.is_active());
+            common.destinations.connection_restored(destination, record.state.is_active());
             if let Some(template) = template {
-                self.adopt(template);
+                common.adopt(template);
             }
         }
-        self.note_load(destination);
+        common.note_load(destination);
         Ok(())
     }
+}
 
+impl<M: TableMemory> Common<M> {
     /// The service that a record belongs to.
     fn service_of(&self, record: &ConnectionRecord, flow: &FlowKey) -> Option<ServiceId> {
         if !record.template {

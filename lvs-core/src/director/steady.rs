@@ -6,8 +6,10 @@
 
 use alloc::vec::Vec;
 
+use super::Locals;
+use super::common::Access;
 use super::pipeline::{Seen, Way};
-use super::{Director, Locals};
+use super::worker::Worker;
 use crate::addr::MacAddr;
 use crate::classify::{
     GLANCE_V4, GLANCE_V6, Packet, Plain, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
@@ -157,14 +159,14 @@ pub(super) struct Times {
     udp: u32,
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Worker<M> {
     #[inline(always)]
     pub(super) fn eye(&self) -> Eye<'_> {
         Eye {
             entrances: &self.entrances,
             locals: &self.locals,
             hasher: self.connections.hasher(),
-            has_marks: !self.services.marks().is_empty(),
+            has_marks: !self.marked.is_empty(),
         }
     }
 
@@ -192,27 +194,29 @@ impl<M: TableMemory> Director<M> {
 
     /// Forwards a usual frame over IPv4 if its connection was guessed right and goes on as it is.
     #[inline(always)]
-    pub(super) fn forward_v4<O: Observer>(
+    pub(super) fn forward_v4<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         times: &Times,
         frame: &mut Frame<'_>,
         seen: &Seen,
         observer: &mut O,
     ) -> Option<PortId> {
         let entry = self.connections.steady_v4(seen.guess, seen.head)?;
-        let lane = self.destinations.lane_mut(entry.destination());
+        let lane = self.lanes.get_mut(entry.destination() as usize)?;
         let port = go_on(times, frame, seen, entry, lane)?;
         if O::ENABLED {
             let destination = entry.destination();
-            self.show_steady(frame, seen, destination, observer);
+            self.show_steady(common, frame, seen, destination, observer);
         }
         Some(port)
     }
 
     /// The same over IPv6.
     #[inline(never)]
-    pub(super) fn forward_v6<O: Observer>(
+    pub(super) fn forward_v6<A: Access<M>, O: Observer>(
         &mut self,
+        common: &mut A,
         times: &Times,
         frame: &mut Frame<'_>,
         seen: &Seen,
@@ -220,20 +224,27 @@ impl<M: TableMemory> Director<M> {
     ) -> Option<PortId> {
         let addresses = addresses_v6(frame.bytes());
         let entry = self.connections.steady_v6(seen.guess, seen.head, addresses)?;
-        let lane = self.destinations.lane_mut(entry.destination());
+        let lane = self.lanes.get_mut(entry.destination() as usize)?;
         let port = go_on(times, frame, seen, entry, lane)?;
         if O::ENABLED {
             let destination = entry.destination();
-            self.show_steady(frame, seen, destination, observer);
+            self.show_steady(common, frame, seen, destination, observer);
         }
         Some(port)
     }
 
-    fn show_steady<O: Observer>(&self, frame: &Frame<'_>, seen: &Seen, destination: u32, observer: &mut O) {
+    fn show_steady<A: Access<M>, O: Observer>(
+        &self,
+        common: &mut A,
+        frame: &Frame<'_>,
+        seen: &Seen,
+        destination: u32,
+        observer: &mut O,
+    ) {
         let (packet, _) = self.plain_packet(frame, seen);
         let is_tcp = seen.head.protocol() == ip_protocol::TCP;
         let state = if is_tcp { ConnectionState::Established } else { ConnectionState::Udp };
-        let destination = self.socket_of(destination, &packet.flow);
+        let destination = common.get().socket_of(destination, &packet.flow);
         observer.observe(&Observation::Known {
             flow: &packet.flow,
             before: state,
@@ -261,7 +272,6 @@ fn go_on(
     *frame.head_mut()? = lane.macs;
     entry.touch(times.now);
     entry.set_timeout(timeout);
-    lane.packets += 1;
-    lane.bytes += u64::from(seen.ip_len);
+    lane.count(u32::from(seen.ip_len));
     Some(lane.port)
 }

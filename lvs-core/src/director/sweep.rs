@@ -3,7 +3,8 @@
 
 use core::time::Duration;
 
-use super::Director;
+use super::common::{Access, Common};
+use super::worker::Worker;
 use crate::connection::{ConnectionId, ConnectionState, TableMemory, ticks, ticks_duration};
 use crate::service::Reach;
 use crate::time::Instant;
@@ -49,7 +50,7 @@ impl Sweep {
     }
 }
 
-impl<M: TableMemory> Director<M> {
+impl<M: TableMemory> Worker<M> {
     /// When there is something to look at.
     pub(super) const fn sweep_due(&self) -> Option<Instant> {
         if self.sweep.orphans.is_some() || self.sweep.shed_left > 0 {
@@ -59,9 +60,9 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Looks at the next piece.
-    pub(super) fn sweep(&mut self) {
+    pub(super) fn sweep<A: Access<M>>(&mut self, common: &mut A) {
         if let Some(orphans) = self.sweep.orphans {
-            self.sweep.orphans = self.forget_orphans(orphans);
+            self.sweep.orphans = self.forget_orphans(common, orphans);
         }
         if !self.knobs.drop_entry {
             self.sweep.shed_left = 0;
@@ -74,7 +75,7 @@ impl<M: TableMemory> Director<M> {
         let mut budget = self.sweep.shed_left.min(LINES);
         self.sweep.shed_left -= budget;
         while budget > 0 {
-            let next = self.forget_some(self.sweep.shed_at, &mut budget, Self::may_be_shed);
+            let next = self.forget_some(common, self.sweep.shed_at, &mut budget, Self::may_be_shed);
             self.sweep.shed_at = next.unwrap_or(0);
             if next.is_none() {
                 break;
@@ -83,14 +84,14 @@ impl<M: TableMemory> Director<M> {
     }
 
     /// Forgets some connections, and after them templates, of removed servers. Answers where to go on.
-    fn forget_orphans(&mut self, from: Orphans) -> Option<Orphans> {
+    fn forget_orphans<A: Access<M>>(&mut self, common: &mut A, from: Orphans) -> Option<Orphans> {
         let mut budget = LINES;
         let mut cursor = match from {
             Orphans::Connections(cursor) => {
-                let is_orphan = |director: &Self, id: ConnectionId| {
-                    director.is_gone(director.connections.entry(id).destination())
+                let is_orphan = |worker: &Self, id: ConnectionId| {
+                    worker.lane(worker.connections.entry(id).destination()).reach() == Reach::Gone
                 };
-                if let Some(next) = self.forget_some(cursor, &mut budget, is_orphan) {
+                if let Some(next) = self.forget_some(common, cursor, &mut budget, is_orphan) {
                     return Some(Orphans::Connections(next));
                 }
                 0
@@ -98,25 +99,15 @@ impl<M: TableMemory> Director<M> {
             Orphans::Templates(cursor) => cursor,
         };
         while budget > 0 {
-            let (found, next) = self.templates.scan(cursor, &mut budget);
-            if let Some(id) = found
-                && self.is_gone(self.templates.entry(id).destination())
-                && self.templates.entry(id).children() == 0
-            {
-                self.forget_template(id);
-            }
-            cursor = next?;
+            cursor = common.get().forget_orphaned_template(cursor, &mut budget)?;
         }
         Some(Orphans::Templates(cursor))
     }
 
-    fn is_gone(&self, destination: u32) -> bool {
-        self.destinations.lane(destination).reach() == Reach::Gone
-    }
-
     /// Forgets the connections for which `which` says yes. Answers where to go on, or `None` at the end.
-    fn forget_some(
+    fn forget_some<A: Access<M>>(
         &mut self,
+        common: &mut A,
         cursor: u32,
         budget: &mut u32,
         which: impl Fn(&Self, ConnectionId) -> bool,
@@ -127,7 +118,7 @@ impl<M: TableMemory> Director<M> {
             if let Some(id) = found
                 && which(self, id)
             {
-                self.forget(id);
+                self.forget(common, id);
             }
             cursor = next?;
             if *budget == 0 {
@@ -147,5 +138,21 @@ impl<M: TableMemory> Director<M> {
             }
             _ => false,
         }
+    }
+}
+
+impl<M: TableMemory> Common<M> {
+    /// Forgets the next template of a removed server that has no connection any more. Answers where to go on, or `None` at the
+    /// end.
+    fn forget_orphaned_template(&mut self, cursor: u32, budget: &mut u32) -> Option<u32> {
+        let (found, next) = self.templates.scan(cursor, budget);
+        if let Some(id) = found {
+            let entry = self.templates.entry(id);
+            let is_gone = self.destinations.lane(entry.destination()).reach() == Reach::Gone;
+            if is_gone && entry.children() == 0 {
+                self.forget_template(id);
+            }
+        }
+        next
     }
 }

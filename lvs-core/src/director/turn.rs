@@ -63,7 +63,9 @@ impl<M: TableMemory> Director<M> {
             match event {
                 IoEvent::LinkUp(port) => self.handle_link(clock(), port, true),
                 IoEvent::LinkDown(port) => self.handle_link(clock(), port, false),
-                IoEvent::UnfinishedChecksums(port) => self.events.push(Event::UnfinishedChecksums(port)),
+                IoEvent::UnfinishedChecksums(port) => {
+                    self.common.events.push(Event::UnfinishedChecksums(port))
+                }
             }
         }
         self.join_groups(io)?;
@@ -100,8 +102,8 @@ impl<M: TableMemory> Director<M> {
 
     /// Asks the device for the IPv6 groups that neighbour solicitations for the VIPs are sent to.
     fn join_groups<I: FrameIo>(&mut self, io: &mut I) -> Result<(), I::Error> {
-        while let Some((interface, group)) = self.neighbours.poll_join() {
-            if let Some(port) = self.interface(interface).map(|interface| interface.port) {
+        while let Some((interface, group)) = self.common.neighbours.poll_join() {
+            if let Some(port) = self.common.interface(interface).map(|interface| interface.port) {
                 io.join_multicast(port, group)?;
             }
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::addr::MacAddr;
-use crate::config::{DestinationConfig, InterfaceId, ServiceKey, VlanPath};
+use crate::config::{DestinationConfig, InterfaceConfig, InterfaceId, ServiceKey, VlanPath};
 use crate::io::PortId;
 use crate::listing::Statistics;
 use crate::neighbour::NeighbourId;
@@ -28,7 +28,8 @@ pub(crate) enum Reach {
     Drained,
 }
 
-/// What the data path needs of a real server: one cache line, read and written for every frame.
+/// What the data path needs of a real server: one cache line, read and written for every frame. Every worker has its own, which
+/// follows the common one and holds what the worker has counted since it last reported.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Lane {
@@ -44,8 +45,17 @@ pub(crate) struct Lane {
     /// The longest IP packet that needs nothing but new addresses: the MTU where frames leave untagged, the Ethernet address is
     /// known and time-outs are everybody's; else 0.
     straight: u16,
+    /// The interface by which it is reached.
+    interface: InterfaceId,
+    /// Through whom it is reached.
+    neighbour: Option<NeighbourId>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+}
+
+/// The connections of a real server, and whom it serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
     pub(crate) connections: u64,
     pub(crate) active: u32,
     pub(crate) inactive: u32,
@@ -74,9 +84,6 @@ pub(crate) struct Destination {
     pub(crate) config: DestinationConfig,
     /// The service it belongs or belonged to.
     pub(crate) service: ServiceKey,
-    /// The interface by which it is reached.
-    pub(crate) interface: InterfaceId,
-    pub(crate) neighbour: Option<NeighbourId>,
     /// What `--zero` subtracts.
     pub(crate) zero: Statistics,
     /// Templates that lead here.
@@ -90,6 +97,7 @@ type Key = (ServiceKey, IpAddr, u16);
 /// All real servers, by number. Numbers of servers that connections remember are not given to others.
 pub(crate) struct Destinations {
     lanes: Vec<Lane>,
+    loads: Vec<Load>,
     rest: Vec<Destination>,
     free: Vec<u32>,
     /// Removed ones that connections remember.
@@ -101,6 +109,7 @@ impl Destinations {
     pub(crate) fn new(capacity: u32) -> Self {
         Self {
             lanes: Vec::with_capacity(capacity as usize),
+            loads: Vec::with_capacity(capacity as usize),
             rest: Vec::with_capacity(capacity as usize),
             free: Vec::with_capacity(capacity as usize),
             removed: QuickMap::default(),
@@ -124,32 +133,12 @@ impl Destinations {
             self.edit(id, config);
             return Some(id);
         }
-        let lane = Lane {
-            macs: [0; 12],
-            port: PortId(0),
-            mtu: 0,
-            vlan: VlanPath::UNTAGGED,
-            reach: Reach::NoRoute,
-            own_timeouts: false,
-            straight: 0,
-            packets: 0,
-            bytes: 0,
-            connections: 0,
-            active: 0,
-            inactive: 0,
-            serves: Serves::NOBODY,
-        };
-        let rest = Destination {
-            config,
-            service,
-            interface: InterfaceId(0),
-            neighbour: None,
-            zero: Statistics::default(),
-            persistent: 0,
-            overloaded: false,
-        };
+        let (lane, load) = (Lane::NOWHERE, Load::NONE);
+        let rest =
+            Destination { config, service, zero: Statistics::default(), persistent: 0, overloaded: false };
         if let Some(id) = self.free.pop() {
             self.lanes[id as usize] = lane;
+            self.loads[id as usize] = load;
             self.rest[id as usize] = rest;
             return Some(id);
         }
@@ -157,16 +146,18 @@ impl Destinations {
             return None;
         }
         self.lanes.push(lane);
+        self.loads.push(load);
         self.rest.push(rest);
         Some(self.rest.len() as u32 - 1)
     }
 
     /// Takes a server out of its service. It is forgotten with its last connection.
     pub(crate) fn remove(&mut self, id: u32) -> Option<NeighbourId> {
-        self.lanes[id as usize].set_reach(Reach::Gone);
-        self.lanes[id as usize].serves = Serves::NOBODY;
-        let rest = &mut self.rest[id as usize];
-        let neighbour = rest.neighbour.take();
+        let lane = &mut self.lanes[id as usize];
+        lane.set_reach(Reach::Gone);
+        let neighbour = lane.neighbour.take();
+        self.loads[id as usize].serves = Serves::NOBODY;
+        let rest = &self.rest[id as usize];
         let key = (rest.service, rest.config.address, rest.config.port);
         if self.is_remembered(id) {
             self.removed.insert(key, id);
@@ -177,8 +168,7 @@ impl Destinations {
     }
 
     fn is_remembered(&self, id: u32) -> bool {
-        let lane = &self.lanes[id as usize];
-        lane.active + lane.inactive > 0 || self.rest[id as usize].persistent > 0
+        self.loads[id as usize].total() > 0 || self.rest[id as usize].persistent > 0
     }
 
     fn forget(&mut self, id: u32) {
@@ -202,6 +192,20 @@ impl Destinations {
         &mut self.lanes[id as usize]
     }
 
+    /// All lanes, by number.
+    pub(crate) fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    #[inline]
+    pub(crate) fn load(&self, id: u32) -> &Load {
+        &self.loads[id as usize]
+    }
+
+    pub(crate) fn load_mut(&mut self, id: u32) -> &mut Load {
+        &mut self.loads[id as usize]
+    }
+
     pub(crate) fn get(&self, id: u32) -> &Destination {
         &self.rest[id as usize]
     }
@@ -213,44 +217,44 @@ impl Destinations {
     /// Counts a connection that began.
     #[inline(always)]
     pub(crate) fn connection_added(&mut self, id: u32, active: bool) {
-        self.lanes[id as usize].connections += 1;
+        self.loads[id as usize].connections += 1;
         self.connection_restored(id, active);
     }
 
     /// Counts a connection that began elsewhere.
     #[inline(always)]
     pub(crate) fn connection_restored(&mut self, id: u32, active: bool) {
-        let lane = &mut self.lanes[id as usize];
-        *if active { &mut lane.active } else { &mut lane.inactive } += 1;
+        let load = &mut self.loads[id as usize];
+        *if active { &mut load.active } else { &mut load.inactive } += 1;
         self.look_at_upper_threshold(id);
     }
 
     /// Counts a connection that is not remembered. As in IPVS it is one while its packet is on its way, which may be the
     /// one that reaches the upper threshold.
     pub(crate) fn connection_passed(&mut self, id: u32) {
-        self.lanes[id as usize].inactive += 1;
-        self.lanes[id as usize].connections += 1;
+        self.loads[id as usize].inactive += 1;
+        self.loads[id as usize].connections += 1;
         self.look_at_upper_threshold(id);
-        self.lanes[id as usize].inactive -= 1;
+        self.loads[id as usize].inactive -= 1;
         self.look_at_lower_threshold(id);
     }
 
     /// Counts a connection that became active or inactive.
     pub(crate) fn connection_changed(&mut self, id: u32, active: bool) {
-        let lane = &mut self.lanes[id as usize];
+        let load = &mut self.loads[id as usize];
         if active {
-            lane.active += 1;
-            lane.inactive -= 1;
+            load.active += 1;
+            load.inactive -= 1;
         } else {
-            lane.active -= 1;
-            lane.inactive += 1;
+            load.active -= 1;
+            load.inactive += 1;
         }
     }
 
     /// Counts a connection that was forgotten.
     pub(crate) fn connection_removed(&mut self, id: u32, active: bool) {
-        let lane = &mut self.lanes[id as usize];
-        *if active { &mut lane.active } else { &mut lane.inactive } -= 1;
+        let load = &mut self.loads[id as usize];
+        *if active { &mut load.active } else { &mut load.inactive } -= 1;
         self.look_at_lower_threshold(id);
         self.forget_if_unused(id);
     }
@@ -277,17 +281,17 @@ impl Destinations {
     /// As IPVS: overloaded from the connection on that reaches the upper threshold...
     #[inline(always)]
     fn look_at_upper_threshold(&mut self, id: u32) {
-        let (lane, rest) = (&self.lanes[id as usize], &mut self.rest[id as usize]);
+        let (load, rest) = (&self.loads[id as usize], &mut self.rest[id as usize]);
         let upper = rest.config.upper_threshold;
-        if upper != 0 && lane.total() >= upper {
+        if upper != 0 && load.total() >= upper {
             rest.overloaded = true;
         }
     }
 
     /// ... until there are fewer than the lower one, or than three quarters of the upper one.
     fn look_at_lower_threshold(&mut self, id: u32) {
-        let (lane, rest) = (&self.lanes[id as usize], &mut self.rest[id as usize]);
-        let total = u64::from(lane.total());
+        let (load, rest) = (&self.loads[id as usize], &mut self.rest[id as usize]);
+        let total = u64::from(load.total());
         let (upper, lower) = (u64::from(rest.config.upper_threshold), u64::from(rest.config.lower_threshold));
         let relieved = match (upper, lower) {
             (0, 0) => true,
@@ -311,9 +315,9 @@ impl Destinations {
 
     /// Totals of a server since it was added.
     pub(crate) fn totals(&self, id: u32) -> Statistics {
-        let lane = &self.lanes[id as usize];
+        let (lane, load) = (&self.lanes[id as usize], &self.loads[id as usize]);
         Statistics {
-            connections: lane.connections,
+            connections: load.connections,
             in_packets: lane.packets,
             in_bytes: lane.bytes,
             ..Statistics::default()
@@ -335,10 +339,63 @@ impl Destinations {
     }
 }
 
-impl Lane {
+impl Load {
+    /// That of a server that was just added.
+    const NONE: Self = Self { connections: 0, active: 0, inactive: 0, serves: Serves::NOBODY };
+
     /// Connections that are remembered.
     pub(crate) const fn total(&self) -> u32 {
         self.active + self.inactive
+    }
+}
+
+impl Lane {
+    /// That of a server to which no way is known.
+    pub(crate) const NOWHERE: Self = Self {
+        macs: [0; 12],
+        port: PortId(0),
+        mtu: 0,
+        vlan: VlanPath::UNTAGGED,
+        reach: Reach::NoRoute,
+        own_timeouts: false,
+        straight: 0,
+        interface: InterfaceId(0),
+        neighbour: None,
+        packets: 0,
+        bytes: 0,
+    };
+
+    /// Becomes like the common one, but for what it has counted.
+    pub(crate) const fn follow(&mut self, common: &Self) {
+        let (packets, bytes) = (self.packets, self.bytes);
+        *self = *common;
+        (self.packets, self.bytes) = (packets, bytes);
+    }
+
+    /// Counts a packet.
+    #[inline(always)]
+    pub(crate) const fn count(&mut self, bytes: u32) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Hands over what another has counted.
+    pub(crate) const fn take_over(&mut self, other: &mut Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        (other.packets, other.bytes) = (0, 0);
+    }
+
+    /// The interface by which the server is reached.
+    #[inline]
+    pub(crate) const fn interface(&self) -> InterfaceId {
+        self.interface
+    }
+
+    /// Through whom it is reached.
+    #[inline]
+    pub(crate) const fn neighbour(&self) -> Option<NeighbourId> {
+        self.neighbour
     }
 
     #[inline]
@@ -378,9 +435,10 @@ impl Lane {
         self.settle();
     }
 
-    /// Sets by which interface the server is reached.
-    pub(crate) fn set_way(&mut self, port: PortId, mtu: u16, vlan: VlanPath) {
-        (self.port, self.mtu, self.vlan) = (port, mtu, vlan);
+    /// Sets by which interface and through whom the server is reached.
+    pub(crate) fn set_way(&mut self, id: InterfaceId, interface: &InterfaceConfig, neighbour: NeighbourId) {
+        (self.interface, self.neighbour) = (id, Some(neighbour));
+        (self.port, self.mtu, self.vlan) = (interface.port, interface.mtu, interface.vlan);
         self.settle();
     }
 

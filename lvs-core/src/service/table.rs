@@ -1,9 +1,11 @@
 //! Virtual services by number and by what a packet says.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::addr::Subnet;
 use crate::classify::FlowKey;
 use crate::config::{MarkRule, ServiceConfig, ServiceKey};
 use crate::connection::ConnectionState;
@@ -252,10 +254,11 @@ impl Services {
         self.marks.clear();
     }
 
-    /// Whether marked packets to this address have a service.
-    pub(crate) fn takes_by_mark(&self, address: IpAddr) -> bool {
-        let has_service = |rule: &MarkRule| self.by_mark.contains_key(&(rule.mark, address.is_ipv6()));
-        self.marks.iter().any(|rule| rule.destination.contains(address) && has_service(rule))
+    /// The prefixes whose packets are marked for a service that there is.
+    pub(crate) fn marked_prefixes(&self) -> Arc<[Subnet]> {
+        let has_service =
+            |rule: &&MarkRule| self.by_mark.contains_key(&(rule.mark, rule.destination.address().is_ipv6()));
+        self.marks.iter().filter(has_service).map(|rule| rule.destination).collect()
     }
 
     /// Whether there are services of a family. IPVS leaves packets alone where there are none. Takes time in proportion to
