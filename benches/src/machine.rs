@@ -46,6 +46,40 @@ pub fn memory_available() -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
+/// The processors that this process may use, by number. Empty where the system does not say.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn processors() -> Vec<usize> {
+    use nix::sched::{CpuSet, sched_getaffinity};
+    let Ok(usable) = sched_getaffinity(nix::unistd::Pid::from_raw(0)) else { return Vec::new() };
+    (0..CpuSet::count()).filter(|processor| usable.is_set(*processor).unwrap_or(false)).collect()
+}
+
+/// The processors that this process may use, by number. Empty where the system does not say.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn processors() -> Vec<usize> {
+    Vec::new()
+}
+
+/// Keeps the calling thread on the `nth` of the processors that it may use, if there is more than one.
+#[cfg(target_os = "linux")]
+pub fn pin(nth: usize) {
+    use nix::sched::{CpuSet, sched_setaffinity};
+    let usable = processors();
+    if usable.len() > 1 {
+        let mut one = CpuSet::new();
+        // Nothing depends on it but the steadiness of the figures.
+        let _ = one
+            .set(usable[nth % usable.len()])
+            .and_then(|()| sched_setaffinity(nix::unistd::Pid::from_raw(0), &one));
+    }
+}
+
+/// Keeps the calling thread on a processor, where that can be done.
+#[cfg(not(target_os = "linux"))]
+pub const fn pin(_nth: usize) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

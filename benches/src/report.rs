@@ -69,6 +69,13 @@ pub enum Figure {
         /// As `longest_us`, while nothing expires: what the machine adds.
         quiet_us: f64,
     },
+    /// What several workers carry together.
+    Workers {
+        /// How many there are, each on a processor of its own.
+        workers: u16,
+        /// Established frames a second of all of them by those of one worker alone.
+        ratio: f64,
+    },
 }
 
 /// Rounds to tenths: more is noise.
@@ -119,6 +126,7 @@ impl Figure {
             Self::Memory { family, .. } => Some(if *family == Ipv4 { 96.0 } else { 160.0 }),
             Self::Flood { .. } => Some(2.0),
             Self::Expiry { connections, .. } => (*connections == 1_000_000).then_some(100.0),
+            Self::Workers { .. } => Some(1.6),
         }
     }
 
@@ -133,13 +141,17 @@ impl Figure {
             Self::Memory { bytes_per_connection, .. } => *bytes_per_connection,
             Self::Flood { ratio, .. } => *ratio,
             Self::Expiry { longest_us, .. } => *longest_us,
+            Self::Workers { ratio, .. } => *ratio,
         }
     }
 
     /// `met`, `missed`, or nothing where there is no goal.
     #[must_use]
     pub fn verdict(&self) -> Option<&'static str> {
-        Some(if self.value() <= self.goal()? { "met" } else { "missed" })
+        let (value, goal) = (self.value(), self.goal()?);
+        // Of what workers carry more is better.
+        let is_met = if matches!(self, Self::Workers { .. }) { value >= goal } else { value <= goal };
+        Some(if is_met { "met" } else { "missed" })
     }
 }
 
@@ -205,6 +217,12 @@ impl fmt::Display for Figure {
                 thousands(*connections),
                 family.name()
             ),
+            Self::Workers { workers, ratio } => {
+                writeln!(
+                    f,
+                    "{workers} workers carry {ratio:.2} times as many established frames as one{goal}"
+                )
+            }
         }
     }
 }

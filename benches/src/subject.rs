@@ -46,6 +46,40 @@ pub const fn server_mac(n: u8) -> MacAddr {
     MacAddr([2, 0, 0, 1, 0, n])
 }
 
+/// A director on one interface with room for so many connections of this family.
+///
+/// # Panics
+/// Never: the addresses are right.
+#[must_use]
+pub fn config(family: Family, connections: u32, seed: [u8; 32]) -> DirectorConfig {
+    let dip4 = "192.168.0.208/24".parse().expect("an address");
+    let dip6 = "fd00::d0/64".parse().expect("an address");
+    let mut eth0 = InterfaceConfig::new(PortId(0), DIRECTOR_MAC, dip4);
+    eth0.addresses.push(dip6);
+    let mut config = DirectorConfig::new(vec![eth0], seed);
+    // An IPv6 connection counts twice.
+    config.max_connections = connections * if family == Family::Ipv6 { 2 } else { 1 };
+    config.max_templates = 64;
+    config
+}
+
+/// A service of each family with its servers.
+#[must_use]
+pub fn changes() -> Vec<Change> {
+    let mut changes = Vec::new();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let key = ServiceKey::tcp(family.vip(), PORT);
+        changes.push(Change::AddService(ServiceConfig::new(key, SchedulerKind::RoundRobin)));
+        for n in 0..SERVERS {
+            let address = family.server(n);
+            // Nobody is there to be asked.
+            changes.push(Change::SetStaticNeighbour { address, mac: Some(server_mac(n)) });
+            changes.push(Change::AddDestination(key, DestinationConfig::new(address, PORT)));
+        }
+    }
+    changes
+}
+
 impl Subject {
     /// A director with room for so many connections of this family, its memory touched.
     ///
@@ -63,14 +97,7 @@ impl Subject {
     #[must_use]
     pub fn with_seed(family: Family, connections: u32, seed: [u8; 32]) -> Self {
         let memory = HugePages::new().prefault(true);
-        let dip4 = "192.168.0.208/24".parse().expect("an address");
-        let dip6 = "fd00::d0/64".parse().expect("an address");
-        let mut eth0 = InterfaceConfig::new(PortId(0), DIRECTOR_MAC, dip4);
-        eth0.addresses.push(dip6);
-        let mut config = DirectorConfig::new(vec![eth0], seed);
-        // An IPv6 connection counts twice.
-        config.max_connections = connections * if family == Family::Ipv6 { 2 } else { 1 };
-        config.max_templates = 64;
+        let config = config(family, connections, seed);
         let clock = Clock { start: std::time::Instant::now(), skipped: Duration::ZERO };
         let director = Director::with_memory(config, clock.now(), &memory).expect("a director");
         let mut subject = Self { director, memory, clock };
@@ -79,18 +106,7 @@ impl Subject {
     }
 
     fn configure(&mut self) {
-        let mut changes = Vec::new();
-        for family in [Family::Ipv4, Family::Ipv6] {
-            let key = ServiceKey::tcp(family.vip(), PORT);
-            changes.push(Change::AddService(ServiceConfig::new(key, SchedulerKind::RoundRobin)));
-            for n in 0..SERVERS {
-                let address = family.server(n);
-                // Nobody is there to be asked.
-                changes.push(Change::SetStaticNeighbour { address, mac: Some(server_mac(n)) });
-                changes.push(Change::AddDestination(key, DestinationConfig::new(address, PORT)));
-            }
-        }
-        self.director.apply(self.clock.now(), &changes).expect("changes that fit");
+        self.director.apply(self.clock.now(), &changes()).expect("changes that fit");
         self.settle();
     }
 

@@ -103,6 +103,15 @@ impl Flow {
         Self { address: 0x0a00_0000 | (n & 0x00ff_ffff), port }
     }
 
+    /// The client's address.
+    #[must_use]
+    pub const fn client(self, family: Family) -> IpAddr {
+        match family {
+            Family::Ipv4 => IpAddr::V4(Ipv4Addr::from_bits(self.address)),
+            Family::Ipv6 => IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | self.address as u128)),
+        }
+    }
+
     /// One of 2^44 that no numbered flow is, from 44 random bits.
     #[must_use]
     pub const fn random(bits: u64) -> Self {

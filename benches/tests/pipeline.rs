@@ -27,6 +27,7 @@ fn json_lines_are_as_documented() {
         let expected: &[&str] = match case {
             "memory" => &["bytes_per_connection", "case", "family"],
             "flood" => &["attack", "case", "lost", "ns_per_frame", "ratio"],
+            "workers" => &["case", "ratio", "workers"],
             "expiry" => &["case", "connections", "family", "longest_us", "p9999_us", "quiet_us"],
             _ => &frames,
         };
@@ -43,6 +44,11 @@ fn json_lines_are_as_documented() {
             let goal = if line["family"] == "ipv4" { 96.0 } else { 160.0 };
             assert!(line["bytes_per_connection"].as_f64().unwrap() <= goal, "{line}");
         }
+        if case == "workers" {
+            assert_eq!(line["workers"], 2);
+            assert!(line["ratio"].as_f64().unwrap() > 0.0, "{line}");
+            continue;
+        }
         cases.push((case, line["family"].as_str().or_else(|| line["attack"].as_str()).unwrap()));
     }
     let frames = ["established", "new_connection", "not_ours"];
@@ -51,6 +57,8 @@ fn json_lines_are_as_documented() {
     expected.extend([("arp_reply", "ipv4"), ("memory", "ipv4"), ("memory", "ipv6")]);
     expected.extend([("flood", "random"), ("flood", "colliding"), ("expiry", "ipv4"), ("expiry", "ipv6")]);
     assert_eq!(cases, expected);
+    let has_workers = lines.iter().any(|line| line["case"] == "workers");
+    assert_eq!(has_workers, lvs_benches::machine::processors().len() > 1);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("10,000,000 established flows were not run: --max-flows 10000000"), "{said}");
 }

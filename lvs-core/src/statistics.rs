@@ -52,6 +52,26 @@ impl DirectorStatistics {
         }
     }
 
+    /// Adds what another worker has counted.
+    #[cfg(feature = "std")]
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.transmitted += other.transmitted;
+        self.passed += other.passed;
+        self.held += other.held;
+        self.released += other.released;
+        self.given_up += other.given_up;
+        self.hashed += other.hashed;
+        self.answers += other.answers;
+        self.answers_suppressed += other.answers_suppressed;
+        self.connections_made += other.connections_made;
+        self.table_full += other.table_full;
+        self.templates_full += other.templates_full;
+        self.neighbour_answers_lost += other.neighbour_answers_lost;
+        for (sum, more) in self.dropped.iter_mut().zip(&other.dropped) {
+            *sum += more;
+        }
+    }
+
     #[inline]
     pub(crate) const fn count(&mut self, verdict: Verdict) {
         match verdict {

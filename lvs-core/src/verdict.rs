@@ -93,6 +93,8 @@ drop_reasons! {
     NoRoom = "no_room",
     /// Sent by the real server's address as an answer to a probe, and no probe waits for it.
     ProbeReply = "probe_reply",
+    /// It belongs to another worker, and that one has no room for it.
+    OwnerBusy = "owner_busy",
 }
 
 impl DropReason {

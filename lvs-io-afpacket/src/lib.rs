@@ -53,6 +53,7 @@ mod port;
 #[expect(unsafe_code, reason = "the memory shared with the kernel")]
 mod ring;
 mod send;
+mod steer;
 #[expect(unsafe_code, reason = "the system calls")]
 mod sys;
 mod walk;

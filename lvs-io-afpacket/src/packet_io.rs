@@ -1,6 +1,7 @@
 //! The packet sockets of several interfaces as one [`FrameIo`].
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
@@ -87,6 +88,28 @@ impl PacketIo {
             receive_lost: 0,
             transmit_lost: 0,
         })
+    }
+
+    /// Opens the interfaces so many times over, for so many workers: the kernel gives all frames of a client to the same one of
+    /// them, which is the one that [`owner`](lvs_core::classify::owner) says. Each takes the memory of its rings.
+    ///
+    /// An interface that is deleted stays lost for a group, also if another one of that name is made.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing stays open then.
+    pub fn open_group(config: &PacketConfig, workers: NonZeroU16) -> Result<Vec<Self>, OpenError> {
+        let group = (0..workers.get()).map(|_| Self::open(config)).collect::<Result<Vec<_>, _>>()?;
+        let Some((first, others)) = group.split_first() else {
+            return Ok(group);
+        };
+        // The kernel numbers the members as they come.
+        for (at, port) in first.ports.iter().enumerate() {
+            let number = port.found_group(workers)?;
+            for other in others {
+                other.ports[at].join_group(number, workers)?;
+            }
+        }
+        Ok(group)
     }
 
     /// The name of a port's interface.

@@ -4,6 +4,7 @@
 //! while they are sent by the sockets of others.
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU16;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::ring::Ring;
 use crate::send::{self, Busy};
-use crate::{interface, sys};
+use crate::{interface, steer, sys};
 
 /// An open interface.
 pub(crate) struct Port {
@@ -65,6 +66,37 @@ impl Port {
         let ring = port.make_ring(config.ring_bytes)?;
         port.link = Link::new(port.is_running(), now);
         Ok((port, ring))
+    }
+
+    /// Founds a group of sockets that share out the frames of the interface, and answers its number. No other program has it.
+    pub(crate) fn found_group(&self, members: NonZeroU16) -> Result<u16, OpenError> {
+        self.share(UNIQUE_ID, 0, members)?;
+        let number: c_int = sys::fanout(&self.socket).map_err(|source| self.fanout_refused(source))?;
+        Ok(number as u16)
+    }
+
+    /// Joins a group that another socket has founded.
+    pub(crate) fn join_group(&self, number: u16, members: NonZeroU16) -> Result<(), OpenError> {
+        self.share(0, number, members)
+    }
+
+    fn share(&self, flags: u32, number: u16, members: NonZeroU16) -> Result<(), OpenError> {
+        let kind = |flags: u32| (libc::PACKET_FANOUT_CBPF | flags) << 16 | u32::from(number);
+        let set = |flags| sys::set_option(&self.socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &kind(flags));
+        // Groups have an option of their own for what PACKET_IGNORE_OUTGOING says, since Linux 6.2. Without it the host's own
+        // frames are heard too, and dropped by their Ethernet source.
+        set(flags | IGNORE_OUTGOING).or_else(|_| set(flags)).map_err(|source| self.fanout_refused(source))?;
+        sys::set_program(&self.socket, libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, &steer::program(members))
+            .map_err(|source| self.fanout_refused(source))
+    }
+
+    fn fanout_refused(&self, source: io::Error) -> OpenError {
+        OpenError::Option {
+            name: self.name.clone(),
+            option: "PACKET_FANOUT",
+            cure: "Linux 4.12 or later is needed",
+            source,
+        }
     }
 
     /// For error messages.
@@ -258,6 +290,11 @@ fn set_options(socket: &RawPacketStream, name: &str, config: &PacketConfig) -> R
     }
     Ok(())
 }
+
+/// The kernel chooses a number that no other group has (PACKET_FANOUT_FLAG_UNIQUEID).
+const UNIQUE_ID: u32 = 0x2000;
+/// PACKET_FANOUT_FLAG_IGNORE_OUTGOING.
+const IGNORE_OUTGOING: u32 = 0x4000;
 
 /// The kernel hands a block over when it is that old, full or not. 1 is the least.
 const RETIRE_MILLISECONDS: u32 = 1;

@@ -28,6 +28,24 @@ pub(crate) fn set_option<T: Copy>(
     check(result).map(|_| ())
 }
 
+/// `setsockopt` with a classic BPF program.
+pub(crate) fn set_program(
+    socket: &impl AsRawFd,
+    level: c_int,
+    name: c_int,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // The kernel only reads through the pointer, whatever its type says, and does not keep it.
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    set_option(socket, level, name, &program)
+}
+
+/// The number and kind of the group that a socket is in.
+pub(crate) fn fanout(socket: &impl AsRawFd) -> io::Result<c_int> {
+    get_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, 0)
+}
+
 /// `getsockopt`; the kernel may fill less than the whole of `T`, the rest is as it was in `value`.
 fn get_option<T: Copy>(socket: &impl AsRawFd, level: c_int, name: c_int, mut value: T) -> io::Result<T> {
     let mut len = size_of::<T>() as socklen_t;

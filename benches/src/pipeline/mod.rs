@@ -7,6 +7,7 @@
 //! | `memory.rs` | `memory` |
 //! | `flood.rs` | `flood` |
 //! | `expiry.rs` | `expiry` |
+//! | `workers.rs` | `workers` |
 //!
 //! A cost is the time of a loop with the director less that of the same loop without, in turns within one run; the median of
 //! some rounds counts. Checks that every frame got the verdict it should have.
@@ -16,6 +17,7 @@ mod flood;
 mod frames;
 mod fresh;
 mod memory;
+mod workers;
 
 use crate::machine;
 use crate::report::{Figure, thousands};
@@ -47,6 +49,7 @@ pub enum Case {
     Memory,
     Flood,
     Expiry,
+    Workers,
 }
 
 /// How many flows there are in the established cases.
@@ -102,6 +105,12 @@ pub fn run(options: &Options, mut figure: impl FnMut(&Figure), mut note: impl Fn
     for family in [Family::Ipv4, Family::Ipv6] {
         if options.has(Case::Expiry) {
             figure(&expiry::run(options, &mut ring, family));
+        }
+    }
+    if options.has(Case::Workers) {
+        match workers::run(options) {
+            Some(measured) => figure(&measured),
+            None => note("workers were not run: they need two processors"),
         }
     }
 }

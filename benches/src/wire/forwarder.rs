@@ -16,8 +16,9 @@ use lvs_io_afpacket::{PacketConfig, PacketIo};
 use lvs_io_xdp::{XdpConfig, XdpIo};
 use lvs_testkit::lab::{Host, Stop, Task};
 
-use super::net::{BACK, BACK_MAC, FRONT, Net, pin};
+use super::net::{BACK, BACK_MAC, FRONT, Net};
 use super::{Io, sys};
+use crate::machine::pin;
 use crate::subject::{SEED, server_mac};
 use crate::traffic::{DIRECTOR_MAC, Family, PORT};
 

@@ -17,8 +17,8 @@ use lvs_testkit::lab::{Host, Stop, Task};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 
-use super::net::pin;
 use super::sys::{Map, Program};
+use crate::machine::pin;
 use crate::traffic::Random;
 
 /// How many different source ports the socket generator uses; the other one uses all.

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 use lvs_core::MacAddr;
 use lvs_testkit::lab::{Host, LabError, Nic, cable};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 
 use crate::traffic::DIRECTOR_MAC;
 
@@ -100,19 +98,6 @@ fn received(host: &Host, interface: &str) -> io::Result<u64> {
 fn packets(text: &str, interface: &str) -> Option<u64> {
     let figures = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'))?;
     figures.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Keeps this thread on the `nth` of the processors it may use. Without effect if there is only one.
-pub(super) fn pin(nth: usize) {
-    let this = Pid::from_raw(0);
-    let Ok(usable) = sched_getaffinity(this) else { return };
-    let usable: Vec<usize> =
-        (0..CpuSet::count()).filter(|processor| usable.is_set(*processor).unwrap_or(false)).collect();
-    if let [_, _, ..] = usable[..] {
-        let mut one = CpuSet::new();
-        // Nothing depends on it but the steadiness of the figures.
-        let _ = one.set(usable[nth % usable.len()]).and_then(|()| sched_setaffinity(this, &one));
-    }
 }
 
 #[cfg(test)]

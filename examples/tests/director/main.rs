@@ -24,6 +24,7 @@ mod program;
 mod protocols;
 mod transfers;
 mod usage;
+mod workers;
 mod xdp;
 
 use std::process::ExitCode;
@@ -50,8 +51,15 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED, all tests of the director: {refused}");
     }
     // The longest first.
-    let tests =
-        [neighbours::TESTS, transfers::TESTS, protocols::TESTS, balancing::TESTS, usage::TESTS].concat();
+    let tests = [
+        neighbours::TESTS,
+        transfers::TESTS,
+        protocols::TESTS,
+        balancing::TESTS,
+        workers::TESTS,
+        usage::TESTS,
+    ]
+    .concat();
     let without_xdp = entered.as_ref().ok().and_then(|()| xdp::refusal());
     if let Some(reason) = &without_xdp {
         eprintln!("SKIPPED, tests of the director over AF_XDP: {reason}");

@@ -25,8 +25,8 @@ pub(crate) use flow::fold;
 pub(crate) use plain::{
     GLANCE_V4, GLANCE_V6, Plain, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
 };
-pub use quoted::owner;
-pub(crate) use quoted::quoted_flow;
+pub use quoted::{owner, owner_of};
+pub(crate) use quoted::{owner_of_packet, quoted_flow};
 
 use crate::config::VlanPath;
 use crate::io::Meta;

@@ -3,6 +3,7 @@
 //! A router on the way between real server and client complains to the sender of a reply, which is the VIP: the
 //! error arrives at the director, and what it quotes is the reply. Turned round it names the connection.
 
+use core::net::IpAddr;
 use core::num::NonZeroU16;
 
 use super::{FlowKey, Packet, PacketKind, classify};
@@ -73,11 +74,30 @@ pub fn owner(bytes: &[u8], meta: &Meta, workers: NonZeroU16) -> u16 {
     let Ok(packet) = classify(bytes, meta) else {
         return 0;
     };
+    owner_of_packet(bytes, &packet, workers)
+}
+
+/// The same of a frame that was classified.
+pub(crate) fn owner_of_packet(bytes: &[u8], packet: &Packet, workers: NonZeroU16) -> u16 {
     let flow = match packet.kind {
         PacketKind::Arp | PacketKind::Other => return 0,
-        PacketKind::Icmp | PacketKind::Icmpv6 => quoted_flow(bytes, &packet).unwrap_or(packet.flow),
+        PacketKind::Icmp | PacketKind::Icmpv6 => quoted_flow(bytes, packet).unwrap_or(packet.flow),
         _ => packet.flow,
     };
-    let mixed = flow.folded_client().wrapping_mul(0x9e37_79b1) >> 16;
-    (mixed % u32::from(workers.get())) as u16
+    place(flow.folded_client(), workers)
+}
+
+/// Which of `workers` a client belongs to; see [`owner`].
+#[must_use]
+pub fn owner_of(client: IpAddr, workers: NonZeroU16) -> u16 {
+    let folded = match client {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => super::fold(address.to_bits()),
+    };
+    place(folded, workers)
+}
+
+const fn place(folded_client: u32, workers: NonZeroU16) -> u16 {
+    let mixed = folded_client.wrapping_mul(0x9e37_79b1) >> 16;
+    (mixed % workers.get() as u32) as u16
 }

@@ -19,6 +19,7 @@ use crate::classify::FlowKey;
 use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, InterfaceId, Knobs, Timeouts};
 use crate::connection::state::StateTimeouts;
 use crate::connection::{ConnectionTable, FlowHasher, TableMemory};
+use crate::io::Frame;
 use crate::neighbour::{LocalKind, NeighbourId, Neighbours};
 use crate::quick_hash::QuickMap;
 use crate::service::{Destinations, Services};
@@ -42,6 +43,8 @@ pub(super) struct Common<M: TableMemory> {
     pub(super) neighbours: Neighbours,
     /// By neighbour: the servers behind it.
     pub(super) next_hops: QuickMap<NeighbourId, Vec<u32>>,
+    /// Neighbours that the last edits have let go of. Their numbers may have been given to others since.
+    pub(super) let_go: Vec<NeighbourId>,
     pub(super) static_neighbours: AddressSet,
     pub(super) ramps: Ramps,
     /// Seeds of schedulers.
@@ -73,6 +76,11 @@ pub(super) trait Access<M: TableMemory> {
 
     /// The edition, without waiting for anybody.
     fn edition(&self) -> u64;
+
+    /// Gives a frame to the worker that it belongs to. `false` if that one has no room.
+    fn hand_over(&mut self, _owner: u16, _frame: &Frame<'_>) -> bool {
+        false
+    }
 }
 
 impl<M: TableMemory> Access<M> for Common<M> {
@@ -136,6 +144,7 @@ impl<M: TableMemory> Common<M> {
             marked: Arc::new([]),
             neighbours,
             next_hops: QuickMap::default(),
+            let_go: Vec::new(),
             static_neighbours: AddressSet::default(),
             ramps: Ramps::default(),
             scheduler_seed: hasher.derive(3),

@@ -37,6 +37,7 @@ impl<M: TableMemory> Director<M> {
         self.worker.report(&mut self.common);
         self.common.apply(now, changes)?;
         self.worker.catch_up(&mut self.common);
+        self.common.let_go.clear();
         Ok(())
     }
 }
@@ -309,6 +310,7 @@ impl<M: TableMemory> Common<M> {
             behind.retain(|other| *other != destination);
             if behind.is_empty() {
                 self.next_hops.remove(&neighbour);
+                self.let_go.push(neighbour);
             }
         }
         self.neighbours.untrack(neighbour);

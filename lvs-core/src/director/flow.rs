@@ -32,8 +32,7 @@ impl<M: TableMemory> Worker<M> {
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
-        hash: FlowHash,
-        guess: Guess,
+        (hash, guess): (FlowHash, Guess),
         observer: &mut O,
     ) -> Verdict {
         // The guess was made before the frames in front of this one were decided about: it may be too old.
@@ -165,6 +164,9 @@ impl<M: TableMemory> Worker<M> {
         if let Some(verdict) = self.strange_source(packet) {
             return verdict;
         }
+        if let Some(verdict) = self.hand_over(common, frame, packet) {
+            return verdict;
+        }
         let is_active_ftp = packet.kind == PacketKind::Tcp && packet.flow.client_port() == FTP_DATA;
         let service = if is_active_ftp { None } else { common.get().services.find(&packet.flow) };
         let Some(service) = service else {
@@ -180,7 +182,7 @@ impl<M: TableMemory> Worker<M> {
             if reason == DropReason::NotSyn
                 && let Some(because) = self.hashes_unknown()
             {
-                return self.forward_hashed(common, frame, interface, packet, service, because, observer);
+                return self.forward_hashed(common, frame, interface, packet, (service, because), observer);
             }
             self.refuse(frame, interface, packet, observer);
             return Verdict::Drop(reason);
@@ -203,7 +205,7 @@ impl<M: TableMemory> Worker<M> {
             Ok(destination) => self.forward(common, frame, interface, packet, destination, observer),
             Err(Full) => {
                 self.note_full();
-                self.forward_hashed(common, frame, interface, packet, service, Hashed::TableFull, observer)
+                self.forward_hashed(common, frame, interface, packet, (service, Hashed::TableFull), observer)
             }
         }
     }
@@ -307,8 +309,7 @@ impl<M: TableMemory> Worker<M> {
         frame: &mut Frame<'_>,
         interface: InterfaceId,
         packet: &Packet,
-        service: ServiceId,
-        because: Hashed,
+        (service, because): (ServiceId, Hashed),
         observer: &mut O,
     ) -> Verdict {
         let picked = common.get().hashed(service, &packet.flow, because, observer);

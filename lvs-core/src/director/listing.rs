@@ -56,7 +56,7 @@ impl Estimator {
 }
 
 impl<M: TableMemory> Common<M> {
-    fn listing_of(&self, service: &Service, counted_since: &[Lane]) -> ServiceListing {
+    pub(super) fn listing_of(&self, service: &Service, counted_since: &[Lane]) -> ServiceListing {
         let mut statistics = service.removed;
         let mut rates = Rates::default();
         let mut destinations = Vec::with_capacity(service.servers().len());

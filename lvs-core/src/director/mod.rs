@@ -16,6 +16,7 @@
 //! | `fragments.rs` | pieces of packets follow their first piece |
 //! | `ramp.rs` | slow starts and drains |
 //! | `sweep.rs` | looking through the table a piece at a time |
+//! | `group.rs` | several workers, each on a thread of its own |
 //! | `listing.rs` | what it shows of itself |
 //! | `locals.rs` | the addresses it answers for |
 //! | `records.rs` | connections as plain values, read and written |
@@ -26,6 +27,8 @@ mod common;
 mod control;
 mod flow;
 mod fragments;
+#[cfg(feature = "std")]
+mod group;
 mod listing;
 mod locals;
 mod outbound;
@@ -42,11 +45,13 @@ mod worker;
 use core::net::IpAddr;
 
 use common::Common;
+#[cfg(feature = "std")]
+pub use group::{DirectorGroup, GroupMember};
 use locals::Locals;
 pub use outbound::Outgoing;
 pub use records::RestoreError;
 pub use turn::{TRANSMIT_BUFFER, TurnBuffers};
-use worker::Worker;
+use worker::{Team, Worker};
 
 use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, Knobs, Timeouts};
 use crate::connection::{FlowHasher, HeapMemory, TableMemory};
@@ -117,7 +122,7 @@ impl<M: TableMemory> Director<M> {
         let hasher = FlowHasher::new(&config.seed);
         let mut common = Common::new(&config, memory, hasher, now)?;
         common.own_addresses(now, &config);
-        let worker = Worker::new(&config, &common, memory, hasher, now)
+        let worker = Worker::new(Team::ALONE, &config, &common, memory, hasher, now)
             .ok_or(ConfigError::OutOfMemory(config.max_connections))?;
         Ok(Self { common, worker })
     }

@@ -10,13 +10,14 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::Director;
 use super::common::Access;
 use super::worker::Worker;
 use crate::addr::MacAddr;
-use crate::classify::{FlowKey, Packet, PacketKind, classify};
+use crate::classify::{FlowKey, Packet, PacketKind, classify, owner_of_packet};
 use crate::config::{InterfaceId, Protocol, VlanPath};
 use crate::connection::{ConnectionState, FlowHash, Guess, Head, TableMemory, duration_ticks};
 use crate::io::{Frame, MAX_BATCH, Verdicts};
@@ -228,6 +229,25 @@ impl<M: TableMemory> Worker<M> {
         verdicts
     }
 
+    /// Gives a frame to the worker that its client belongs to, if that is another one; whether the kernel has shared out frames
+    /// rightly is not relied upon where nothing is known of the flow.
+    pub(super) fn hand_over<A: Access<M>>(
+        &self,
+        common: &mut A,
+        frame: &Frame<'_>,
+        packet: &Packet,
+    ) -> Option<Verdict> {
+        if self.team.size == NonZeroU16::MIN {
+            return None;
+        }
+        let owner = owner_of_packet(frame.bytes(), packet, self.team.size);
+        if owner == self.team.place {
+            return None;
+        }
+        let is_taken = common.hand_over(owner, frame);
+        Some(if is_taken { Verdict::Hold } else { Verdict::Drop(DropReason::OwnerBusy) })
+    }
+
     /// Stage 2: reads what stage 3 will need of the connection table. Each round asks for memory that the round before found
     /// out about, for all frames, so that none waits for another's. What is asked for in vain, for a frame that is no flow,
     /// costs less than to find out.
@@ -378,13 +398,18 @@ impl<M: TableMemory> Worker<M> {
         let Seen { hash, guess, .. } = *seen;
         if matches!(seen.way, Way::PlainV4 | Way::PlainV6) {
             let (packet, interface) = self.plain_packet(frame, seen);
-            return self.handle_flow(common, frame, interface, &packet, hash, guess, observer);
+            return self.handle_flow(common, frame, interface, &packet, (hash, guess), observer);
         }
         let Some(Thorough { step, interface, packet }) = thorough.get(usize::from(seen.at)) else {
             return Verdict::Pass;
         };
+        if matches!(step, Step::Icmp | Step::Fragment | Step::OtherIp)
+            && let Some(verdict) = self.hand_over(common, frame, packet)
+        {
+            return verdict;
+        }
         match step {
-            Step::Flow => self.handle_flow(common, frame, *interface, packet, hash, guess, observer),
+            Step::Flow => self.handle_flow(common, frame, *interface, packet, (hash, guess), observer),
             Step::Arp | Step::Icmpv6Neighbour => self.handle_neighbour(common, frame, *interface, packet),
             Step::Icmp => self.handle_icmp(common, frame, *interface, packet, observer),
             Step::Fragment => self.handle_fragment(common, frame, *interface, packet, observer),

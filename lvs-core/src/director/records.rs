@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::Director;
 use super::common::Common;
+use super::worker::Worker;
 use crate::classify::FlowKey;
 use crate::config::{Protocol, ServiceKey};
 use crate::connection::{
@@ -53,25 +54,7 @@ impl<M: TableMemory> Director<M> {
         budget: u32,
         records: &mut ArrayVec<ConnectionRecord, N>,
     ) -> Option<u32> {
-        let (mut cursor, mut budget) = (cursor, budget);
-        while !records.is_full() {
-            let in_templates = cursor >= TEMPLATES;
-            let table = if in_templates { &self.common.templates } else { &self.worker.connections };
-            let (found, next) = table.scan(cursor % TEMPLATES, &mut budget);
-            if let Some(id) = found {
-                records.push(self.record_of(table, now, id, in_templates));
-            }
-            cursor = match next {
-                Some(next) if in_templates => TEMPLATES + next,
-                Some(next) => next,
-                None if in_templates => return None,
-                None => TEMPLATES,
-            };
-            if found.is_none() && budget == 0 {
-                return Some(cursor);
-            }
-        }
-        Some(cursor)
+        self.worker.records(&self.common, true, now, cursor, budget, records)
     }
 
     /// All connections at once. For tests and small tables; a busy director is read by
@@ -88,28 +71,6 @@ impl<M: TableMemory> Director<M> {
         all
     }
 
-    fn record_of(
-        &self,
-        table: &ConnectionTable<M>,
-        now: Instant,
-        id: ConnectionId,
-        template: bool,
-    ) -> ConnectionRecord {
-        let entry = table.entry(id);
-        let key = table.key(id);
-        ConnectionRecord {
-            protocol: Protocol::from_number(key.protocol()),
-            template,
-            client: key.client(),
-            virtual_address: key.virtual_socket(),
-            destination: self.common.socket_of(entry.destination(), &key),
-            state: entry.state(),
-            expires_in: table.expires_in(id, now),
-            timeout: ticks_duration(entry.timeout()),
-            packets: entry.packets(),
-        }
-    }
-
     /// Makes a connection or a template as recorded, by this director or another one. It counts for its server from now
     /// on, but not in the statistics. A connection is tied to its client's template if that is there: restore templates
     /// first.
@@ -117,9 +78,51 @@ impl<M: TableMemory> Director<M> {
     /// # Errors
     /// If the director has no such service or server, or no room, or knows the flow.
     pub fn restore(&mut self, now: Instant, record: &ConnectionRecord) -> Result<(), RestoreError> {
-        let Self { common, worker } = self;
+        self.worker.restore(&mut self.common, now, record)
+    }
+}
+
+impl<M: TableMemory> Worker<M> {
+    /// Its connections, and if asked for behind them the common templates; see [`Director::connections`].
+    pub(super) fn records<const N: usize>(
+        &self,
+        common: &Common<M>,
+        with_templates: bool,
+        now: Instant,
+        cursor: u32,
+        budget: u32,
+        records: &mut ArrayVec<ConnectionRecord, N>,
+    ) -> Option<u32> {
+        let (mut cursor, mut budget) = (cursor, budget);
+        while !records.is_full() {
+            let in_templates = cursor >= TEMPLATES;
+            let table = if in_templates { &common.templates } else { &self.connections };
+            let (found, next) = table.scan(cursor % TEMPLATES, &mut budget);
+            if let Some(id) = found {
+                records.push(common.record_of(table, now, id, in_templates));
+            }
+            cursor = match next {
+                Some(next) if in_templates => TEMPLATES + next,
+                Some(next) => next,
+                None if in_templates || !with_templates => return None,
+                None => TEMPLATES,
+            };
+            if found.is_none() && budget == 0 {
+                return Some(cursor);
+            }
+        }
+        Some(cursor)
+    }
+
+    /// See [`Director::restore`].
+    pub(super) fn restore(
+        &mut self,
+        common: &mut Common<M>,
+        now: Instant,
+        record: &ConnectionRecord,
+    ) -> Result<(), RestoreError> {
         common.now = common.now.max(now);
-        worker.now = worker.now.max(now);
+        self.now = self.now.max(now);
         let protocol = record.protocol.map_or(0, Protocol::number);
         let flow = FlowKey::new(protocol, record.client, record.virtual_address)
             .ok_or(RestoreError::FamilyMismatch)?;
@@ -134,7 +137,7 @@ impl<M: TableMemory> Director<M> {
         let server = listed.servers().iter().find(|server| server.address == address && same_port);
         let destination = server.ok_or(RestoreError::NoDestination)?.destination;
         let template = if record.template { None } else { common.template_of(service, &flow) };
-        let table = if record.template { &mut common.templates } else { &mut worker.connections };
+        let table = if record.template { &mut common.templates } else { &mut self.connections };
         let id = insert(table, common.now, &flow, record, destination)?;
         if record.template {
             table.entry_mut(id).set_children(0);
@@ -152,6 +155,28 @@ impl<M: TableMemory> Director<M> {
 }
 
 impl<M: TableMemory> Common<M> {
+    fn record_of(
+        &self,
+        table: &ConnectionTable<M>,
+        now: Instant,
+        id: ConnectionId,
+        template: bool,
+    ) -> ConnectionRecord {
+        let entry = table.entry(id);
+        let key = table.key(id);
+        ConnectionRecord {
+            protocol: Protocol::from_number(key.protocol()),
+            template,
+            client: key.client(),
+            virtual_address: key.virtual_socket(),
+            destination: self.socket_of(entry.destination(), &key),
+            state: entry.state(),
+            expires_in: table.expires_in(id, now),
+            timeout: ticks_duration(entry.timeout()),
+            packets: entry.packets(),
+        }
+    }
+
     /// The service that a record belongs to.
     fn service_of(&self, record: &ConnectionRecord, flow: &FlowKey) -> Option<ServiceId> {
         if !record.template {

@@ -15,7 +15,7 @@ const BATCHES: usize = 16;
 
 /// Scratch memory of a run loop, so that no turn allocates.
 pub struct TurnBuffers {
-    transmit: [u8; TRANSMIT_BUFFER],
+    pub(super) transmit: [u8; TRANSMIT_BUFFER],
 }
 
 impl TurnBuffers {
@@ -64,7 +64,7 @@ impl<M: TableMemory> Director<M> {
                 IoEvent::LinkUp(port) => self.handle_link(clock(), port, true),
                 IoEvent::LinkDown(port) => self.handle_link(clock(), port, false),
                 IoEvent::UnfinishedChecksums(port) => {
-                    self.common.events.push(Event::UnfinishedChecksums(port))
+                    self.common.events.push(Event::UnfinishedChecksums(port));
                 }
             }
         }

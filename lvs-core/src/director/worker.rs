@@ -4,6 +4,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 use super::EventQueue;
 use super::common::{Access, Common, News};
@@ -25,12 +26,30 @@ use crate::service::Lane;
 use crate::statistics::DirectorStatistics;
 use crate::time::Instant;
 
+/// Where a worker stands among its fellows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Team {
+    pub(super) place: u16,
+    pub(super) size: NonZeroU16,
+}
+
+impl Team {
+    /// A worker alone.
+    pub(super) const ALONE: Self = Self { place: 0, size: NonZeroU16::MIN };
+
+    /// A worker's share of what all of them may have, `least` at least if there is any.
+    fn share(self, all: u32, least: u32) -> u32 {
+        all.div_ceil(u32::from(self.size.get())).max(least.min(all))
+    }
+}
+
 pub(super) struct Worker<M: TableMemory> {
     pub(super) interfaces: Arc<[InterfaceConfig]>,
     /// By port: the interfaces on it.
     ports: Vec<Vec<(VlanPath, InterfaceId)>>,
     /// By port: the interface whose frames have no tag.
     pub(super) entrances: Vec<Option<Entrance>>,
+    pub(super) team: Team,
     pub(super) batch: Batch,
     pub(super) connections: ConnectionTable<M>,
 
@@ -73,8 +92,9 @@ pub(super) struct Worker<M: TableMemory> {
 }
 
 impl<M: TableMemory> Worker<M> {
-    /// `None` if there is no memory for its connections.
+    /// One of a team. `None` if there is no memory for its connections.
     pub(super) fn new(
+        team: Team,
         config: &DirectorConfig,
         common: &Common<M>,
         memory: &M,
@@ -85,8 +105,9 @@ impl<M: TableMemory> Worker<M> {
             ports: ports(&config.interfaces),
             entrances: entrances(&config.interfaces),
             interfaces: Arc::clone(&common.interfaces),
+            team,
             batch: Batch::new(),
-            connections: ConnectionTable::new(memory, config.max_connections, hasher, now)?,
+            connections: ConnectionTable::new(memory, team.share(config.max_connections, 64), hasher, now)?,
             knobs: common.knobs,
             state_timeouts: common.state_timeouts.clone(),
             locals: Arc::clone(&common.locals),
@@ -98,7 +119,7 @@ impl<M: TableMemory> Worker<M> {
             outbox: Queue::EMPTY,
             waiting: QuickMap::default(),
             waiting_since: None,
-            answer_budget: AnswerBudget::new(now, common.knobs.answers_per_second),
+            answer_budget: AnswerBudget::new(now, team.share(common.knobs.answers_per_second, 1)),
             next_id: hasher.derive(2) as u16,
             sweep: Sweep::new(now),
             fragments: Fragments::new(config.max_fragmented, hasher.derive(4)),
@@ -149,7 +170,7 @@ impl<M: TableMemory> Worker<M> {
     fn follow_whole(&mut self, common: &Common<M>) {
         self.knobs = common.knobs;
         self.state_timeouts = common.state_timeouts.clone();
-        self.answer_budget.set_rate(common.now, common.knobs.answers_per_second);
+        self.answer_budget.set_rate(common.now, self.team.share(common.knobs.answers_per_second, 1));
         self.locals = Arc::clone(&common.locals);
         self.marked = Arc::clone(&common.marked);
         let of = common.destinations.lanes();
@@ -161,20 +182,19 @@ impl<M: TableMemory> Worker<M> {
             self.orphan_rounds = common.orphan_rounds;
             self.sweep.look_for_orphans();
         }
+        // What waits for a server that is gone must not go to one that has its neighbour's number now.
+        for neighbour in &common.let_go {
+            let mut queue = self.waiting.remove(neighbour).unwrap_or(Queue::EMPTY);
+            while queue.len() > 0 {
+                self.pool.release(&mut queue);
+                self.statistics.given_up += 1;
+            }
+        }
         // Room for frames that wait is made here, so that no frame makes it.
         for neighbour in common.next_hops.keys() {
             self.waiting.entry(*neighbour).or_insert(Queue::EMPTY);
             self.release_waiting(*neighbour, common);
         }
-        let (pool, statistics) = (&mut self.pool, &mut self.statistics);
-        self.waiting.retain(|neighbour, queue| {
-            let stays = common.next_hops.contains_key(neighbour);
-            while !stays && queue.len() > 0 {
-                pool.release(queue);
-                statistics.given_up += 1;
-            }
-            stays
-        });
         self.edition = common.edition;
     }
 

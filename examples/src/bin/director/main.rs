@@ -15,15 +15,17 @@
 mod host;
 mod options;
 mod plan;
+mod workers;
 
 use std::io::{IsTerminal, Write};
+use std::num::NonZeroU16;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lvs_admin::listing::{self, Columns, Order, Style};
-use lvs_core::connection::TableMemory;
 use lvs_core::io::{FrameIo, IoStatistics};
+use lvs_core::listing::ServiceListing;
 use lvs_core::{Director, Event};
 use lvs_examples::backend::{Io, open_xdp};
 use lvs_examples::clock::Clock;
@@ -74,6 +76,10 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     match plan.io {
+        Io::Afpacket if plan.workers > NonZeroU16::MIN => {
+            let workers = plan.workers;
+            workers::run(plan, workers, &stop)
+        }
         Io::Afpacket => {
             let io = PacketIo::open(&PacketConfig::new(plan.ports.iter().cloned()))?;
             run_over(io, plan, &stop)
@@ -105,9 +111,9 @@ fn run_over<I: FrameIo>(
     let mut ready = Ready { announced: false };
     let result = run::run(&mut director, &mut io, clock, stop, &mut (), |director, event| {
         words::log(event, &names);
-        ready.look(director, event);
+        ready.look(event, || director.is_announced());
     });
-    print_listing(&director);
+    print_services(&director.services(), director.connection_usage().capacity);
     log_frames(&io.statistics());
     match result {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -124,8 +130,8 @@ struct Ready {
 }
 
 impl Ready {
-    fn look<M: TableMemory>(&mut self, director: &Director<M>, event: Event) {
-        if !self.announced && matches!(event, Event::Announced { .. }) && director.is_announced() {
+    fn look(&mut self, event: Event, is_announced: impl Fn() -> bool) {
+        if !self.announced && matches!(event, Event::Announced { .. }) && is_announced() {
             self.announced = true;
             tracing::info!("ready");
         }
@@ -140,11 +146,10 @@ fn log_frames(frames: &IoStatistics) {
     );
 }
 
-fn print_listing<M: TableMemory>(director: &Director<M>) {
+fn print_services(services: &[ServiceListing], size: u32) {
     let style = Style { columns: Columns::Statistics, exact: false, order: Order::Sorted };
     let mut text = String::new();
-    let size = director.connection_usage().capacity;
-    if listing::services(&mut text, &director.services(), size, style).is_ok() {
+    if listing::services(&mut text, services, size, style).is_ok() {
         // Whoever closed the pipe does not want it.
         let _ = std::io::stdout().write_all(text.as_bytes());
     }

@@ -1,6 +1,7 @@
 //! The command line. Options that belong to an interface follow it; which follows which is known from their places.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
@@ -49,6 +50,10 @@ struct Raw {
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
     io: Io,
 
+    /// How many threads take frames, each with packet sockets of its own; the frames of a client go to one of them
+    #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN)]
+    workers: NonZeroU16,
+
     /// The most connections that are remembered at one time; an IPv6 connection counts twice. Takes 80 bytes each
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     max_connections: u32,
@@ -71,6 +76,8 @@ pub(crate) struct Options {
     pub(crate) neighbours: Vec<(IpAddr, MacAddr)>,
     /// How frames come and go.
     pub(crate) io: Io,
+    /// How many threads take frames.
+    pub(crate) workers: NonZeroU16,
     /// Capacity of the connection table.
     pub(crate) max_connections: u32,
     /// Whether a VIP on the host's kernel is no error.
@@ -115,6 +122,7 @@ impl Options {
             sysctl: raw.sysctl,
             neighbours: raw.neighbour,
             io: raw.io,
+            workers: raw.workers,
             max_connections: raw.max_connections,
             allow_local_vip: raw.allow_local_vip,
         })

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::Path;
 
 use lvs_admin::{knobs, rules};
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) config: DirectorConfig,
     /// How frames come and go.
     pub(crate) io: Io,
+    /// How many threads take frames.
+    pub(crate) workers: NonZeroU16,
     /// What AF_XDP has to take away from the host's kernel, and what not.
     pub(crate) addresses: Addresses,
     /// The rules and the fixed neighbours.
@@ -38,6 +41,14 @@ type Error = Box<dyn std::error::Error>;
 
 impl Plan {
     pub(crate) fn make(options: &Options) -> Result<Self, Error> {
+        if options.workers > NonZeroU16::MIN && options.io != Io::Afpacket {
+            return Err("--workers: several workers need --io afpacket, where the kernel gives the frames of a client to one \
+                        of them"
+                .into());
+        }
+        if options.workers > NonZeroU16::MIN && options.interfaces.iter().any(|one| one.vlan.inner != 0) {
+            return Err("--workers: frames with two VLAN tags cannot be shared out among workers".into());
+        }
         let host = Host::look()?;
         let mut plan = Self {
             ports: Vec::new(),
@@ -45,6 +56,7 @@ impl Plan {
             description: Vec::new(),
             config: DirectorConfig::new(Vec::new(), run::seed()?),
             io: options.io,
+            workers: options.workers,
             addresses: Addresses::default(),
             changes: Vec::new(),
             origins: Vec::new(),
