@@ -23,7 +23,7 @@ mod tests;
 pub use flow::FlowKey;
 pub(crate) use flow::fold;
 pub(crate) use plain::{
-    GLANCE_V4, GLANCE_V6, Plain, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
+    GLANCE_V4, GLANCE_V6, PlainKind, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
 };
 pub use quoted::{owner, owner_of};
 pub(crate) use quoted::{owner_of_packet, quoted_flow};

@@ -6,7 +6,7 @@
 
 use super::{FlowKey, Packet, PacketKind};
 use crate::config::VlanPath;
-use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, ip_protocol};
+use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, ip_protocol, tcp_flag};
 
 /// What is worth knowing of a usual frame. Addresses of IPv6 stay in the frame: see [`addresses_v6`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,28 @@ pub(crate) struct Plain {
     /// Length of the IP packet.
     pub(crate) ip_len: u32,
     pub(crate) is_ipv6: bool,
-    /// TCP or UDP.
-    pub(crate) protocol: u8,
-    /// Flags of the TCP header; 0 for UDP.
-    pub(crate) tcp_flags: u8,
+    pub(crate) kind: PlainKind,
+}
+
+/// What a usual frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlainKind {
+    /// A TCP segment that acknowledges and says nothing else: no SYN, FIN or RST.
+    TcpAck,
+    /// Any other TCP segment.
+    TcpOther,
+    Udp,
+}
+
+impl PlainKind {
+    /// The IP protocol.
+    #[inline(always)]
+    pub(crate) const fn protocol(self) -> u8 {
+        match self {
+            Self::TcpAck | Self::TcpOther => ip_protocol::TCP,
+            Self::Udp => ip_protocol::UDP,
+        }
+    }
 }
 
 /// Where the transport headers begin.
@@ -36,6 +54,11 @@ pub(crate) const GLANCE_V6: usize = AT_V6 + TCP_HEADER;
 #[inline(always)]
 fn word<const N: usize>(head: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+}
+
+#[inline(always)]
+fn word64<const N: usize>(head: &[u8; N], at: usize) -> u64 {
+    u64::from_ne_bytes(array(head, at))
 }
 
 #[inline(always)]
@@ -62,18 +85,16 @@ pub(crate) fn plain_v4(head: &[u8; GLANCE_V4], len: usize) -> Option<Plain> {
         return None;
     }
     // Ones' complement sums are the same in any byte order and width (RFC 1071 section 2).
-    let (a, b) = (u64::from_ne_bytes(array(head, 14)), u64::from_ne_bytes(array(head, 22)));
-    let (sum, first) = a.overflowing_add(b);
-    let (sum, second) = sum.overflowing_add(u64::from(u32::from_ne_bytes(array(head, 30))));
-    let sum = u128::from(sum) + u128::from(first) + u128::from(second);
-    if !is_multiple_of_ffff(sum as u64) || sum >> 64 != 0 {
+    let (sum, carry) = word64(head, 14).carrying_add(word64(head, 22), false);
+    let (sum, carry) = sum.carrying_add(u64::from(u32::from_ne_bytes(array(head, 30))), carry);
+    // Where there is a carry the sum is small.
+    if !is_multiple_of_ffff(sum.wrapping_add(u64::from(carry))) {
         return None;
     }
     let addresses = u64::from_be_bytes(array(head, 26));
-    let protocol = head[23];
-    let tcp_flags =
-        transport::<GLANCE_V4, AT_V4>(head, protocol, (ip_len as usize).checked_sub(IPV4_HEADER)?)?;
-    Some(Plain { addresses, ports: word(head, AT_V4), ip_len, is_ipv6: false, protocol, tcp_flags })
+    let available = (ip_len as usize).checked_sub(IPV4_HEADER)?;
+    let kind = transport::<GLANCE_V4, AT_V4>(head, head[23], available)?;
+    Some(Plain { addresses, ports: word(head, AT_V4), ip_len, is_ipv6: false, kind })
 }
 
 /// Whether the sum of a header's words says that it is right: 0xffff in ones' complement (RFC 1071), which is to say a multiple
@@ -94,15 +115,13 @@ pub(crate) fn plain_v6(head: &[u8; GLANCE_V6], len: usize) -> Option<Plain> {
     if !is_v6 || AT_V6 + payload_len > len {
         return None;
     }
-    let protocol = head[20];
-    let tcp_flags = transport::<GLANCE_V6, AT_V6>(head, protocol, payload_len)?;
+    let kind = transport::<GLANCE_V6, AT_V6>(head, head[20], payload_len)?;
     Some(Plain {
         addresses: 0,
         ports: word(head, AT_V6),
         ip_len: (IPV6_HEADER + payload_len) as u32,
         is_ipv6: true,
-        protocol,
-        tcp_flags,
+        kind,
     })
 }
 
@@ -120,14 +139,23 @@ pub(crate) fn addresses_v6(bytes: &[u8]) -> (u128, u128) {
     (double(22), double(38))
 }
 
-/// The flags if it is TCP, 0 if it is UDP, and its header is whole. `available` is what the IP header says.
+/// What it is, if it is TCP or UDP and its header is whole. `available` is what the IP header says.
 #[inline(always)]
-fn transport<const N: usize, const AT: usize>(head: &[u8; N], protocol: u8, available: usize) -> Option<u8> {
+fn transport<const N: usize, const AT: usize>(
+    head: &[u8; N],
+    protocol: u8,
+    available: usize,
+) -> Option<PlainKind> {
+    const DECISIVE: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST | tcp_flag::ACK;
     if protocol == ip_protocol::TCP {
         let header_len = usize::from(head[AT + 12] >> 4) * 4;
-        (TCP_HEADER <= header_len && header_len <= available).then_some(head[AT + 13])
+        if header_len < TCP_HEADER || available < header_len {
+            return None;
+        }
+        let acknowledges = head[AT + 13] & DECISIVE == tcp_flag::ACK;
+        Some(if acknowledges { PlainKind::TcpAck } else { PlainKind::TcpOther })
     } else {
-        (protocol == ip_protocol::UDP && available >= UDP_HEADER).then_some(0)
+        (protocol == ip_protocol::UDP && available >= UDP_HEADER).then_some(PlainKind::Udp)
     }
 }
 
@@ -136,9 +164,9 @@ impl Plain {
     #[cfg(test)]
     pub(crate) fn packet(&self, bytes: &[u8]) -> Packet {
         if self.is_ipv6 {
-            plain_packet_v6(bytes, self.ports, self.protocol, self.ip_len)
+            plain_packet_v6(bytes, self.ports, self.kind.protocol(), self.ip_len)
         } else {
-            plain_packet_v4(bytes, self.addresses, self.ports, self.protocol, self.ip_len)
+            plain_packet_v4(bytes, self.addresses, self.ports, self.kind.protocol(), self.ip_len)
         }
     }
 }

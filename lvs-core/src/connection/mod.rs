@@ -10,7 +10,7 @@ mod entry;
 mod hash;
 mod index;
 mod memory;
-mod prefetch;
+mod processor;
 mod record;
 mod slab;
 pub(crate) mod state;
@@ -19,6 +19,7 @@ mod wheel;
 
 pub(crate) use entry::Head;
 pub(crate) use hash::{FlowHash, FlowHasher};
+pub(crate) use index::Bucket;
 pub use memory::{HeapMemory, Line, TableMemory};
 pub use record::{ConnectionRecord, ConnectionState};
 pub(crate) use table::{ConnectionId, ConnectionTable, Full, Guess, NewConnection};

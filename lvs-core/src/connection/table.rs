@@ -5,9 +5,9 @@ use core::time::Duration;
 use super::ConnectionState;
 use super::entry::{Head, LineKind, NIL};
 use super::hash::{FlowHash, FlowHasher};
-use super::index::{Index, PLACES};
+use super::index::{Bucket, Index, PLACES};
 use super::memory::{Line, TableMemory};
-use super::prefetch::prefetch;
+use super::processor::prefetch;
 use super::slab::Slab;
 use super::wheel::{Wheel, ticks};
 use crate::classify::FlowKey;
@@ -79,9 +79,9 @@ impl<M: TableMemory> ConnectionTable<M> {
     }
 
     /// Which connection the flow probably is. Reads one line of the index.
-    #[inline]
-    pub(crate) fn guess(&self, hash: FlowHash) -> Guess {
-        Guess(self.index.guess(hash))
+    #[inline(always)]
+    pub(crate) fn guess(&self, bucket: Bucket, hash: FlowHash) -> Guess {
+        Guess(self.index.guess(bucket, hash))
     }
 
     /// The secret of the hash, for those who hash many.
@@ -92,8 +92,10 @@ impl<M: TableMemory> ConnectionTable<M> {
 
     /// Has the bucket fetched in which the flow probably lies, so that it is at hand for [`guess`](Self::guess).
     #[inline(always)]
-    pub(crate) fn fetch_bucket(&self, hash: FlowHash) {
-        prefetch(self.index.first(hash));
+    pub(crate) fn fetch_bucket(&self, hash: FlowHash) -> Bucket {
+        let (bucket, line) = self.index.first(hash);
+        prefetch(line);
+        bucket
     }
 
     /// Has the connection fetched that was guessed, so that it is at hand later.
@@ -111,7 +113,13 @@ impl<M: TableMemory> ConnectionTable<M> {
     /// The connection if the guess was right and its first words are these.
     #[inline(always)]
     pub(crate) fn steady_v4(&mut self, guess: Guess, head: Head) -> Option<&mut Line> {
-        self.slab.lines_mut().get_mut(guess.0 as usize).filter(|line| line.head() == head)
+        let lines = self.slab.lines_mut();
+        // In two comparisons; a reference that may be none makes three of them.
+        if guess.0 as usize >= lines.len() {
+            return None;
+        }
+        let line = &mut lines[guess.0 as usize];
+        if line.head() == head { Some(line) } else { None }
     }
 
     /// The same for IPv6.
@@ -367,7 +375,7 @@ mod tests {
                     (0 | 1, None) => match table.insert(at, hash, &flow, NEW) {
                         Ok(id) => {
                             prop_assert_eq!(table.key(id), flow);
-                            prop_assert_eq!(table.confirm(table.guess(hash), hash, &flow).is_some(), true);
+                            prop_assert_eq!(table.confirm(table.guess(table.fetch_bucket(hash), hash), hash, &flow).is_some(), true);
                             model.insert((n, v6), now + 1600);
                         }
                         Err(Full) => {

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::entry::NIL;
 use super::memory::Line;
-use super::prefetch::prefetch;
+use super::processor::prefetch;
 use crate::time::Instant;
 
 /// Slots in the ring.

@@ -117,9 +117,9 @@ impl<K: Address> Sieve<K> {
     #[inline(always)]
     fn look(&self, address: K) -> Option<bool> {
         match self.0[address.place() % SLOTS] {
-            Slot::Empty => Some(false),
-            Slot::One(other) => Some(other == address),
+            Slot::One(other) if other == address => Some(true),
             Slot::Several => None,
+            _ => Some(false),
         }
     }
 

@@ -1,16 +1,23 @@
 //! From a batch of frames to a verdict each.
 //!
 //! ```text
-//!   stage 1, all frames   what is it, is it ours, which flow: at a glance, or thoroughly
-//!   stage 2, all frames   index buckets, then the connections that they point to
-//!   stage 3, one by one   confirm the connection or make one; rewrite; verdict
+//!   stage 1   what is it, is it ours, which flow: at a glance, or thoroughly; its index bucket is asked for
+//!   stage 2   which connection the bucket points to, and that is asked for
+//!   stage 3   confirm the connection or make one; rewrite; verdict
+//!
+//!   frames  0-15   1     2     3
+//!          16-31         1     2     3
+//!          32-47               1     2     3
 //! ```
-//! The stages exist so that the memory of one frame's bucket and connection arrives while others are being worked on.
-//! Decisions are taken in stage 3 only, in order: a batch decides exactly as its frames would one by one.
+//! Memory of one frame's bucket and connection arrives while others are being worked on. A batch goes through in groups, of which
+//! each is a stage behind the one in front of it: what is asked for at one time is what a processor can wait for at one time, and
+//! there is always work meanwhile. Decisions are taken in stage 3 only, in order: a batch decides exactly as its frames would
+//! one by one.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
+use core::ops::Range;
 use core::time::Duration;
 
 use super::Director;
@@ -19,12 +26,16 @@ use super::worker::Worker;
 use crate::addr::MacAddr;
 use crate::classify::{FlowKey, Packet, PacketKind, classify, owner_of_packet};
 use crate::config::{InterfaceId, Protocol, VlanPath};
-use crate::connection::{ConnectionState, FlowHash, Guess, Head, TableMemory, duration_ticks};
+use crate::connection::{Bucket, ConnectionState, FlowHash, Guess, Head, TableMemory, duration_ticks};
 use crate::io::{Frame, MAX_BATCH, Verdicts};
 use crate::neighbour::Outcome;
 use crate::observe::{Answer, Observation, Observer};
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
+
+/// How many frames go through a stage together. A processor waits for some 10 to 24 lines of memory at one time; whoever
+/// asks for more stands still.
+const GROUP: usize = 16;
 
 /// How many connections and wheel slots are looked at for expiry before a batch.
 const EXPIRY_BUDGET: u32 = 64;
@@ -32,11 +43,13 @@ const EXPIRY_BUDGET: u32 = 64;
 /// How long a flow is remembered that is known by an ICMP error only.
 const QUOTED_FLOW: Duration = Duration::from_secs(3);
 
-/// What stage 1 found out about a frame. Small and flat: a batch of these is written once and read once.
+/// What stages 1 and 2 found out about a frame. Small and flat: a batch of these is written once and read once.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     /// Of the flow, if it is of one.
     pub(super) hash: FlowHash,
+    /// Where it is looked for first.
+    bucket: Bucket,
     /// Of a usual frame: how its connection begins if it goes on as it is.
     pub(super) head: Head,
     pub(super) guess: Guess,
@@ -67,6 +80,7 @@ pub(super) enum Way {
 impl Seen {
     const NOTHING: Self = Self {
         hash: FlowHash::NONE,
+        bucket: Bucket::FIRST,
         head: Head::NONE,
         guess: Guess::NONE,
         ip_len: 0,
@@ -187,46 +201,91 @@ impl<M: TableMemory> Worker<M> {
     ) -> Verdicts {
         let Batch { seen, thorough } = batch;
         thorough.clear();
+        let mut verdicts = Verdicts::new();
         let Some(seen) = seen.get_mut(..frames.len()) else {
-            return Verdicts::new();
+            return verdicts;
         };
+        // How many have been looked at, and of how many the connections have been asked for.
+        let (mut looked, mut fetched, mut has_flows) = (0, 0, false);
+        while verdicts.len() < frames.len() {
+            let (fetch, decide) = (fetched..looked, verdicts.len()..fetched);
+            let look = looked..frames.len().min(looked + GROUP);
+            (looked, fetched) = (look.end, fetch.end);
+            let fetch_some = has_flows;
+            has_flows = self.look_at(&frames[look.clone()], &mut seen[look], thorough);
+            if fetch_some {
+                self.fetch(&mut seen[fetch]);
+            }
+            self.decide_about(common, decide, (frames, seen, thorough), &mut verdicts, observer);
+        }
+        verdicts
+    }
+
+    /// Stage 1 for some frames. Answers whether any of them is of a flow.
+    #[inline(never)]
+    fn look_at(&self, frames: &[Frame<'_>], seen: &mut [Seen], thorough: &mut Vec<Thorough>) -> bool {
         let eye = self.eye();
         let mut has_flows = false;
-        for (frame, one) in frames.iter().zip(seen.iter_mut()) {
+        for (frame, one) in frames.iter().zip(seen) {
             let is_flow =
                 eye.glance(frame, one) || (one.way == Way::Unusual && self.look(frame, one, thorough));
             if is_flow {
-                self.connections.fetch_bucket(one.hash);
+                one.bucket = self.connections.fetch_bucket(one.hash);
             }
             has_flows |= is_flow;
         }
-        if has_flows {
-            self.fetch(seen);
+        has_flows
+    }
+
+    /// Stage 2. What is asked for in vain, for a frame that is no flow, costs less than to find out.
+    #[inline(never)]
+    fn fetch(&self, seen: &mut [Seen]) {
+        for one in seen {
+            one.guess = self.connections.guess(one.bucket, one.hash);
+            self.connections.fetch(one.guess, one.way == Way::PlainV6);
         }
+    }
+
+    /// Stage 3 for the frames in these places.
+    #[inline(always)]
+    fn decide_about<A: Access<M>, O: Observer>(
+        &mut self,
+        common: &mut A,
+        places: Range<usize>,
+        (frames, seen, thorough): (&mut [Frame<'_>], &[Seen], &[Thorough]),
+        verdicts: &mut Verdicts,
+        observer: &mut O,
+    ) {
         let times = self.times();
-        let may_go_straight = !self.knobs.decrement_ttl;
-        let mut verdicts = Verdicts::new();
-        for (index, (frame, one)) in frames.iter_mut().zip(seen.iter()).enumerate() {
+        let mut straight = 0;
+        let numbered = places.clone().zip(&mut frames[places.clone()]).zip(&seen[places]);
+        for ((index, frame), one) in numbered {
             if O::ENABLED {
                 self.show_frame(index, frame, observer);
             }
-            let straight = match one.way {
-                Way::PlainV4 if may_go_straight => self.forward_v4(common, &times, frame, one, observer),
-                Way::PlainV6 if may_go_straight => self.forward_v6(common, &times, frame, one, observer),
+            let port = match one.way {
+                Way::PlainV4 => self.forward_v4(common, &times, frame, one, observer),
+                Way::PlainV6 => self.forward_v6(common, &times, frame, one, observer),
                 _ => None,
             };
-            let verdict = match straight {
-                Some(port) => Verdict::Transmit(port),
-                None if one.way == Way::Done => one.verdict,
-                None => self.decide(common, frame, one, thorough, observer),
-            };
-            self.statistics.count(verdict);
-            if O::ENABLED {
-                observer.observe(&Observation::Verdict { verdict, bytes: frame.bytes() });
+            if let Some(port) = port {
+                straight += 1;
+                verdicts.push(Verdict::Transmit(port));
+            } else {
+                let verdict = match one.way {
+                    Way::Done => one.verdict,
+                    _ => self.decide(common, frame, one, thorough, observer),
+                };
+                self.statistics.count(verdict);
+                verdicts.push(verdict);
             }
-            verdicts.push(verdict);
+            if O::ENABLED
+                && let Some(verdict) = verdicts.last()
+            {
+                observer.observe(&Observation::Verdict { verdict: *verdict, bytes: frame.bytes() });
+            }
         }
-        verdicts
+        self.statistics.transmitted += straight;
     }
 
     /// Gives a frame to the worker that its client belongs to, if that is another one; whether the kernel has shared out frames
@@ -246,17 +305,6 @@ impl<M: TableMemory> Worker<M> {
         }
         let is_taken = common.hand_over(owner, frame);
         Some(if is_taken { Verdict::Hold } else { Verdict::Drop(DropReason::OwnerBusy) })
-    }
-
-    /// Stage 2: reads what stage 3 will need of the connection table. Each round asks for memory that the round before found
-    /// out about, for all frames, so that none waits for another's. What is asked for in vain, for a frame that is no flow,
-    /// costs less than to find out.
-    #[inline(always)]
-    fn fetch(&self, seen: &mut [Seen]) {
-        for one in seen.iter_mut() {
-            one.guess = self.connections.guess(one.hash);
-            self.connections.fetch(one.guess, one.way == Way::PlainV6);
-        }
     }
 
     /// Stage 1 for a frame that is not a usual one: everything that needs no connection. Answers whether it is of a flow.

@@ -12,7 +12,7 @@ use super::pipeline::{Seen, Way};
 use super::worker::Worker;
 use crate::addr::MacAddr;
 use crate::classify::{
-    GLANCE_V4, GLANCE_V6, Packet, Plain, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
+    GLANCE_V4, GLANCE_V6, Packet, PlainKind, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
 };
 use crate::config::{InterfaceConfig, InterfaceId, VlanPath};
 use crate::connection::{ConnectionState, FlowHasher, Head, Line, TableMemory, ticks};
@@ -20,7 +20,7 @@ use crate::io::{Frame, PortId};
 use crate::observe::{Observation, Observer};
 use crate::service::Lane;
 use crate::verdict::Verdict;
-use crate::wire::{ip_protocol, tcp_flag};
+use crate::wire::ip_protocol;
 
 /// The interface of a port whose frames have no tag.
 #[derive(Debug, Clone, Copy)]
@@ -91,9 +91,9 @@ impl Eye<'_> {
         if !is_for_us {
             return false;
         }
-        let Plain { addresses, ports, protocol, .. } = plain;
+        let (addresses, ports, protocol) = (plain.addresses, plain.ports, plain.kind.protocol());
         seen.hash = self.hasher.hash_v4(addresses, ports, protocol);
-        seen.head = Head::v4(addresses, ports, protocol, plain.steady_state());
+        seen.head = Head::v4(addresses, ports, protocol, steady_state(plain.kind));
         seen.ip_len = plain.ip_len as u16;
         seen.way = Way::PlainV4;
         true
@@ -119,27 +119,22 @@ impl Eye<'_> {
         let Ok(ip_len) = u16::try_from(plain.ip_len) else {
             return false;
         };
-        let Plain { ports, protocol, .. } = plain;
+        let (ports, protocol) = (plain.ports, plain.kind.protocol());
         seen.hash = self.hasher.hash_v6(client, virtual_address, ports, protocol);
-        seen.head = Head::v6(seen.hash, ports, protocol, plain.steady_state());
+        seen.head = Head::v6(seen.hash, ports, protocol, steady_state(plain.kind));
         seen.ip_len = ip_len;
         seen.way = Way::PlainV6;
         true
     }
 }
 
-impl Plain {
-    /// The state in which a connection goes on as it is with this packet.
-    #[inline(always)]
-    const fn steady_state(&self) -> Option<ConnectionState> {
-        const DECISIVE: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST | tcp_flag::ACK;
-        if self.protocol != ip_protocol::TCP {
-            Some(ConnectionState::Udp)
-        } else if self.tcp_flags & DECISIVE == tcp_flag::ACK {
-            Some(ConnectionState::Established)
-        } else {
-            None
-        }
+/// The state in which a connection goes on as it is with such a packet.
+#[inline(always)]
+const fn steady_state(kind: PlainKind) -> Option<ConnectionState> {
+    match kind {
+        PlainKind::TcpAck => Some(ConnectionState::Established),
+        PlainKind::TcpOther => None,
+        PlainKind::Udp => Some(ConnectionState::Udp),
     }
 }
 
@@ -172,10 +167,15 @@ impl<M: TableMemory> Worker<M> {
 
     #[inline(always)]
     pub(super) fn times(&self) -> Times {
+        let timeout = |state| {
+            // A packet whose TTL changes needs more than new addresses. No connection has so short a time-out, so none
+            // goes straight on.
+            if self.knobs.decrement_ttl { 0 } else { self.state_timeouts.of(state) }
+        };
         Times {
             now: ticks(self.now),
-            established: self.state_timeouts.of(ConnectionState::Established),
-            udp: self.state_timeouts.of(ConnectionState::Udp),
+            established: timeout(ConnectionState::Established),
+            udp: timeout(ConnectionState::Udp),
         }
     }
 

@@ -68,10 +68,10 @@ impl<'a> Frame<'a> {
         Some((bytes.first_chunk()?, bytes.len()))
     }
 
-    /// The same, to be changed in place.
+    /// The same, to be changed in place, of a frame that is known to have so many: only the buffer is asked.
     #[inline(always)]
     pub(crate) fn head_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        self.buffer.get_mut(self.start..self.end)?.first_chunk_mut()
+        self.buffer.get_mut(self.start..)?.first_chunk_mut()
     }
 
     /// The frame's bytes, to be changed in place.
