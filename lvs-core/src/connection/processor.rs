@@ -29,12 +29,10 @@ pub(super) fn prefetch(line: &Line) {
 /// Which of the eight 16-bit numbers in these two words, lowest first, are `wanted`: a bit each.
 #[inline(always)]
 #[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the language does not take for granted what the target has")]
 pub(super) fn equal(words: [u64; 2], wanted: u16) -> u32 {
     // SAFETY: it needs SSE2, which every x86-64 processor has.
-    #[expect(unsafe_code, reason = "the compiler does not take SSE2 for granted here, though the target has it")]
-    unsafe {
-        equal_sse2(words, wanted)
-    }
+    unsafe { equal_sse2(words, wanted) }
 }
 
 /// See [`equal`].

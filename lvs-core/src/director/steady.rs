@@ -12,7 +12,8 @@ use super::pipeline::{Seen, Way};
 use super::worker::Worker;
 use crate::addr::MacAddr;
 use crate::classify::{
-    GLANCE_V4, GLANCE_V6, Packet, PlainKind, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4, plain_v6,
+    GLANCE_V4, GLANCE_V6, Packet, PlainKind, addresses_v6, plain_packet_v4, plain_packet_v6, plain_v4,
+    plain_v6,
 };
 use crate::config::{InterfaceConfig, InterfaceId, VlanPath};
 use crate::connection::{ConnectionState, FlowHasher, Head, Line, TableMemory, ticks};
