@@ -38,6 +38,7 @@
 //! It is no simulator: time is real, and nothing is delayed or lost on purpose. It does not touch the
 //! namespace the process was started in.
 
+mod arp_filter;
 pub mod bulk;
 mod capture;
 mod enter;

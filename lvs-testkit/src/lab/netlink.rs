@@ -14,10 +14,10 @@ use netlink_packet_core::{
 use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 
-pub(super) use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+pub(super) use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 
 /// The kernel answers at once; this is for the case that it does not answer at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Netlink {
     socket: Socket,

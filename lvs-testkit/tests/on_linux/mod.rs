@@ -36,10 +36,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     if std::env::var_os(VICTIM).is_some() {
         be_a_victim();
     }
-    let tests: [Test; 16] = [
+    let tests: [Test; 17] = [
         ("a_client_reaches_real_servers_through_the_router", http_through_the_router),
         ("with_the_cure_nobody_answers_for_the_vip", quiet_servers),
         ("without_the_cure_a_real_server_answers_for_the_vip", loud_servers),
+        ("filter_rules_keep_a_real_server_quiet_too", filtered_servers),
         ("ipv6_works_and_keeps_quiet_about_the_vip", ipv6),
         ("captures_are_whole_and_in_both_directions", captures),
         ("captures_lose_nothing_at_a_few_thousand_frames", captures_keep_up),
@@ -118,6 +119,40 @@ fn loud_servers() -> Outcome {
     net.servers[1].host.quiet_arp("eth0", true)?;
     let page = http::get(&net.client, SocketAddr::new(net.vips.v4, 80), "/", SHORT)?;
     assert_eq!(page.body, PAGES[0]);
+    Ok(())
+}
+
+/// A real server that answers a client asks for its router, with the VIP as the sender: the other half of the ARP problem.
+fn filtered_servers() -> Outcome {
+    let net = Topology::b(TopologyOptions { servers: 1, quiet_arp: false, ..Default::default() })?;
+    let (server, IpAddr::V4(vip)) = (&net.servers[0], net.vips.v4) else { unreachable!() };
+    let IpAddr::V4(rip) = server.addresses.v4 else { unreachable!() };
+    // Replies to the VIP's clients leave by the router, which is not known yet.
+    let senders = || -> Result<Vec<String>, Failed> {
+        for neighbour in server.host.neighbours()? {
+            server.host.remove_neighbour("eth0", neighbour.address)?;
+        }
+        let capture = Capture::start(&server.host, "eth0")?;
+        server.host.run(|| {
+            let socket = std::net::UdpSocket::bind((vip, 4000))?;
+            socket.send_to(b"an answer", (net.client_addresses.v4, 4000))
+        })?;
+        std::thread::sleep(Duration::from_millis(200));
+        let lines = capture.stop()?.frames;
+        let asked = lines.iter().map(|frame| describe(&frame.bytes)).filter(|line| line.contains("who-has"));
+        Ok(asked
+            .filter_map(|line| Some(line.split_once(" tell ")?.1.split(',').next()?.to_owned()))
+            .collect())
+    };
+    assert!(senders()?.contains(&vip.to_string()), "without a filter the VIP is announced");
+    assert_eq!(who_has_the_vip(&net)?, [server.mac]);
+    server.host.add_arp_filter(vip, rip)?;
+    assert_eq!(senders()?, [rip.to_string()]);
+    assert_eq!(who_has_the_vip(&net)?, []);
+    assert!(server.host.add_arp_filter(vip, rip).is_err(), "there are rules already");
+    server.host.remove_arp_filter()?;
+    assert_eq!(who_has_the_vip(&net)?, [server.mac]);
+    assert!(server.host.remove_arp_filter().is_err(), "there are none");
     Ok(())
 }
 
