@@ -181,6 +181,35 @@ pub fn set(knobs: &mut Knobs, assignment: &str) -> Result<Option<Note>, KnobErro
     Ok(None)
 }
 
+/// The value of a knob as it would be written; `None` for one that does not exist or has no effect.
+#[must_use]
+pub fn value(knobs: &Knobs, name: &str) -> Option<String> {
+    let switch = |on: bool| u32::from(on);
+    let defence = |on: bool| if on { 3 } else { 0 };
+    let number = match name.strip_prefix("net.ipv4.vs.").unwrap_or(name) {
+        "conn_reuse_mode" => u32::from(knobs.conn_reuse_mode),
+        "expire_nodest_conn" => switch(knobs.expire_nodest_conn),
+        "expire_quiescent_template" => switch(knobs.expire_quiescent_template),
+        "sloppy_tcp" => switch(knobs.sloppy_tcp),
+        "sloppy_sctp" => switch(knobs.sloppy_sctp),
+        "schedule_icmp" => switch(knobs.schedule_icmp),
+        "secure_tcp" => defence(knobs.secure_tcp),
+        "drop_entry" => defence(knobs.drop_entry),
+        "drop_packet" => defence(knobs.drop_packet),
+        "lblc_expiration" => knobs.lblc_expiration,
+        "lblcr_expiration" => knobs.lblcr_expiration,
+        "decrement_ttl" => switch(knobs.decrement_ttl),
+        "seeded_start" => switch(knobs.seeded_start),
+        "maglev_entries" => knobs.maglev_entries,
+        "answers_per_second" => knobs.answers_per_second,
+        "on_miss" => {
+            return Some(if knobs.on_miss == OnMiss::Hash { "hash" } else { "refuse" }.to_owned());
+        }
+        _ => return None,
+    };
+    Some(number.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +244,7 @@ mod tests {
             // Either it changes something or it says that it does not.
             assert_eq!(note.is_some(), knobs == before, "{}", help.name);
             assert!(note.is_none_or(|note| note.to_string().starts_with(help.name)));
+            assert_eq!(super::value(&knobs, help.name).as_deref(), note.is_none().then_some(value));
             let after = knobs;
             for bad in ["x", "", "-1", "+1", "4294967296"] {
                 let error = set(&mut knobs, &format!("{}={bad}", help.name)).unwrap_err();

@@ -48,7 +48,10 @@
 //! ```
 
 mod collation;
+#[cfg(unix)]
+pub mod control;
 mod flags;
+pub mod json;
 pub mod knobs;
 pub mod listing;
 pub mod model;

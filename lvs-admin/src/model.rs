@@ -46,6 +46,20 @@ impl Model {
         Self::default()
     }
 
+    /// What a running director has. It is taken as it is: a director has checked it.
+    #[must_use]
+    pub fn of(services: &[ServiceListing], mark_rules: &[MarkRule], timeouts: Timeouts) -> Self {
+        let entry = |listing: &ServiceListing| {
+            let mut entry = Entry::empty(listing.config);
+            // The list has the last added server first.
+            for server in listing.destinations.iter().rev() {
+                entry.push(server.config);
+            }
+            (listing.config.key, entry)
+        };
+        Self { services: services.iter().map(entry).collect(), mark_rules: mark_rules.to_vec(), timeouts }
+    }
+
     /// The services, ordered by their keys.
     pub fn services(&self) -> impl Iterator<Item = Service> + '_ {
         self.services.values().map(|entry| Service {
@@ -123,8 +137,7 @@ impl Model {
         if self.services.contains_key(&config.key) {
             return Err(ChangeError::ServiceExists);
         }
-        let entry = Entry { config, destinations: BTreeMap::new(), places: HashMap::new(), next: 0 };
-        self.services.insert(config.key, entry);
+        self.services.insert(config.key, Entry::empty(config));
         Ok(())
     }
 
@@ -145,16 +158,23 @@ struct Entry {
 }
 
 impl Entry {
+    fn empty(config: ServiceConfig) -> Self {
+        Self { config, destinations: BTreeMap::new(), places: HashMap::new(), next: 0 }
+    }
+
     fn add(&mut self, config: DestinationConfig) -> Result<(), ChangeError> {
         let config = self.checked(config)?;
-        let at = (config.address, config.port);
-        if self.places.contains_key(&at) {
+        if self.places.contains_key(&(config.address, config.port)) {
             return Err(ChangeError::DestinationExists);
         }
-        self.places.insert(at, self.next);
+        self.push(config);
+        Ok(())
+    }
+
+    fn push(&mut self, config: DestinationConfig) {
+        self.places.insert((config.address, config.port), self.next);
         self.destinations.insert(self.next, config);
         self.next += 1;
-        Ok(())
     }
 
     fn edit(&mut self, config: DestinationConfig) -> Result<(), ChangeError> {

@@ -25,7 +25,7 @@ use super::common::{Access, Common};
 use super::worker::{Team, Worker};
 use super::{Outgoing, RestoreError, TRANSMIT_BUFFER, TurnBuffers};
 use crate::classify::owner_of;
-use crate::config::{ApplyError, Change, ConfigError, DirectorConfig, Knobs, ServiceKey};
+use crate::config::{ApplyError, Change, ConfigError, DirectorConfig, Knobs, MarkRule, ServiceKey, Timeouts};
 use crate::connection::{ConnectionRecord, FlowHasher, HeapMemory, TableMemory};
 use crate::event::Event;
 use crate::io::{Frame, FrameIo, IoEvent, MAX_BATCH, Meta, PortId, Verdicts};
@@ -341,6 +341,24 @@ impl<M: TableMemory> DirectorGroup<M> {
     #[must_use]
     pub fn knobs(&self) -> Knobs {
         self.shared.common().knobs
+    }
+
+    /// The time-outs as they are now.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.shared.common().timeouts
+    }
+
+    /// The rules that mark packets, in the order in which they are tried.
+    #[must_use]
+    pub fn mark_rules(&self) -> Vec<MarkRule> {
+        self.shared.common().services.marks().to_vec()
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> u16 {
+        self.shared.workers.len() as u16
     }
 
     /// Whether every VIP has been announced since it was added or its link came up.

@@ -53,7 +53,7 @@ pub use records::RestoreError;
 pub use turn::{TRANSMIT_BUFFER, TurnBuffers};
 use worker::{Team, Worker};
 
-use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, Knobs, Timeouts};
+use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, Knobs, MarkRule, Timeouts};
 use crate::connection::{FlowHasher, HeapMemory, TableMemory};
 use crate::event::Event;
 use crate::quick_hash::QuickSet;
@@ -143,5 +143,11 @@ impl<M: TableMemory> Director<M> {
     #[must_use]
     pub const fn timeouts(&self) -> &Timeouts {
         &self.common.timeouts
+    }
+
+    /// The rules that mark packets, in the order in which they are tried.
+    #[must_use]
+    pub fn mark_rules(&self) -> &[MarkRule] {
+        self.common.services.marks()
     }
 }

@@ -1,0 +1,219 @@
+//! Requests carried out on a [`DirectorGroup`]: what a director program hands to the [`Server`](super::Server).
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use lvs_core::config::{ApplyError, Change, ServiceKey};
+use lvs_core::connection::{ConnectionRecord, TableMemory};
+use lvs_core::director::DirectorGroup;
+use lvs_core::{DropReason, Instant};
+
+use super::message::{Fault, Knob, Refusal, Reply, Request, VERSION};
+use super::server::Handler;
+use crate::json::Service;
+use crate::model::{Model, Service as Plain};
+use crate::rules::{self, Problem, RulesError};
+use crate::save::{self, Configuration};
+use crate::{json, knobs};
+
+/// Services in a portion of a listing.
+const SERVICES: usize = 64;
+/// Connections in a portion.
+const CONNECTIONS: usize = 1024;
+/// Table lines that are looked at for a portion.
+const LINES: u32 = 16 << 10;
+
+/// Reads the program's files again and carries out the difference. Answers what the operator should know, or why nothing was
+/// changed.
+pub type Reload = dyn Fn() -> Result<Vec<String>, String> + Send + Sync;
+
+/// Carries out requests on a group.
+pub struct GroupHandler<M: TableMemory, C> {
+    group: DirectorGroup<M>,
+    clock: C,
+    version: &'static str,
+    reload: Option<Box<Reload>>,
+    /// One edit after the other: what an edit is checked against must not change before it is carried out.
+    edits: Mutex<()>,
+}
+
+impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
+    /// For a group that lives by this clock. `version` is the program's.
+    #[must_use]
+    pub fn new(group: DirectorGroup<M>, clock: C, version: &'static str) -> Self {
+        Self { group, clock, version, reload: None, edits: Mutex::new(()) }
+    }
+
+    /// With files that can be read again.
+    #[must_use]
+    pub fn with_reload(mut self, reload: Box<Reload>) -> Self {
+        self.reload = Some(reload);
+        self
+    }
+
+    /// Keeps others from editing as long as it is held.
+    fn editing(&self) -> MutexGuard<'_, ()> {
+        self.edits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), ApplyError> {
+        self.group.apply((self.clock)(), changes)
+    }
+
+    fn rules(&self, text: &str) -> Result<Reply, Refusal> {
+        let _alone = self.editing();
+        let mut model = Model::of(&self.group.services(), &self.group.mark_rules(), self.group.timeouts());
+        let rules = rules::load_onto(text.as_bytes(), &mut model).map_err(|error| refused_rules(&error))?;
+        let changes: Vec<Change> = rules.iter().map(|rule| rule.change).collect();
+        self.apply(&changes).map_err(|error| {
+            let mut refusal = refused(&error);
+            refusal.line = rules.get(error.index).map(|rule| rule.line);
+            refusal
+        })?;
+        let notes = rules.iter().filter_map(|rule| rule.warning);
+        Ok(Reply::Done { notes: notes.map(|warning| warning.to_string()).collect() })
+    }
+
+    fn services(&self, answer: &mut dyn FnMut(Reply) -> io::Result<()>) -> io::Result<()> {
+        let services = self.group.services();
+        let size = self.group.connection_usage().capacity;
+        let mut portions = services.chunks(SERVICES).peekable();
+        loop {
+            let services = portions.next().unwrap_or_default().iter().map(Service::from).collect();
+            let more = portions.peek().is_some();
+            answer(Reply::Services { services, size, more })?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn connections(&self, cursor: u64) -> Reply {
+        let mut records: ArrayVec<ConnectionRecord, CONNECTIONS> = ArrayVec::new();
+        let next = self.group.connections((self.clock)(), cursor, LINES, &mut records);
+        Reply::Connections { connections: records.iter().map(Into::into).collect(), next }
+    }
+
+    fn knobs(&self) -> Reply {
+        let now = self.group.knobs();
+        let named = knobs::KNOBS.iter().filter_map(|help| {
+            Some(Knob { name: help.name.to_owned(), value: knobs::value(&now, help.name)? })
+        });
+        Reply::Knobs(named.collect())
+    }
+
+    fn set_knob(&self, setting: &str) -> Result<Reply, Refusal> {
+        let _alone = self.editing();
+        let mut knobs = self.group.knobs();
+        let note = knobs::set(&mut knobs, setting)
+            .map_err(|error| Refusal::new(Fault::Malformed, error.to_string()))?;
+        self.apply(&[Change::SetKnobs(knobs)]).map_err(|error| refused(&error))?;
+        Ok(Reply::Done { notes: note.iter().map(ToString::to_string).collect() })
+    }
+
+    fn drain(&self, service: json::Key, address: std::net::IpAddr, deadline: u64) -> Result<Reply, Refusal> {
+        let service = ServiceKey::from(service);
+        let deadline = Duration::from_secs(deadline);
+        let _alone = self.editing();
+        let change = Change::DrainDestination { service, address, port: service.port(), deadline };
+        self.apply(&[change]).map_err(|error| refused(&error))?;
+        Ok(Reply::Done { notes: Vec::new() })
+    }
+
+    fn save(&self) -> Result<Reply, Refusal> {
+        let services: Vec<Plain> = self.group.services().iter().map(Plain::from).collect();
+        let (mark_rules, timeouts) = (self.group.mark_rules(), self.group.timeouts());
+        let all = Configuration { services: &services, mark_rules: &mark_rules, timeouts: Some(&timeouts) };
+        let mut text = String::new();
+        save::save(&mut text, &all, save::Style::BACKUP)
+            .map_err(|_| Refusal::new(Fault::Unavailable, "a service cannot be written as a rule"))?;
+        Ok(Reply::Rules(text))
+    }
+
+    fn statistics(&self) -> Reply {
+        let of = self.group.statistics();
+        let usage = self.group.connection_usage();
+        let counted = [
+            ("frames", of.frames()),
+            ("transmitted", of.transmitted),
+            ("passed", of.passed),
+            ("held", of.held),
+            ("released", of.released),
+            ("given_up", of.given_up),
+            ("hashed", of.hashed),
+            ("answers", of.answers),
+            ("answers_suppressed", of.answers_suppressed),
+            ("connections_made", of.connections_made),
+            ("table_full", of.table_full),
+            ("templates_full", of.templates_full),
+            ("neighbour_answers_lost", of.neighbour_answers_lost),
+            ("connections", u64::from(usage.connections)),
+        ];
+        let dropped =
+            DropReason::ALL.iter().map(|reason| (format!("dropped_{}", reason.slug()), of.dropped(*reason)));
+        let counted = counted.into_iter().map(|(name, count)| (name.to_owned(), count));
+        Reply::Statistics(counted.chain(dropped).collect())
+    }
+}
+
+impl<M, C> Handler for GroupHandler<M, C>
+where
+    M: TableMemory + 'static,
+    M::Lines: Send,
+    C: Fn() -> Instant + Send + Sync + 'static,
+    DirectorGroup<M>: Send + Sync,
+{
+    fn handle(
+        &self,
+        request: Request,
+        answer: &mut dyn FnMut(Reply) -> io::Result<()>,
+    ) -> Result<(), Refusal> {
+        let reply = match request {
+            Request::Hello => Reply::Hello {
+                protocol: VERSION,
+                director: self.version.to_owned(),
+                workers: self.group.workers(),
+                usage: self.group.connection_usage().into(),
+            },
+            Request::Rules { text } => self.rules(&text)?,
+            Request::Services => {
+                // A client that has gone wants no refusal either.
+                let _ = self.services(answer);
+                return Ok(());
+            }
+            Request::Connections { cursor } => self.connections(cursor),
+            Request::Timeouts => Reply::Timeouts(self.group.timeouts().into()),
+            Request::Knobs => self.knobs(),
+            Request::SetKnob { setting } => self.set_knob(&setting)?,
+            Request::Drain { service, server, deadline } => self.drain(service, server, deadline)?,
+            Request::Save => self.save()?,
+            Request::Statistics => self.statistics(),
+            Request::Reload => {
+                let reload = self.reload.as_ref().ok_or_else(|| {
+                    Refusal::new(Fault::Unavailable, "this director was started without a file to reload")
+                })?;
+                let _alone = self.editing();
+                let notes = reload().map_err(|text| Refusal::new(Fault::Refused, text))?;
+                Reply::Done { notes }
+            }
+        };
+        let _ = answer(reply);
+        Ok(())
+    }
+}
+
+/// A line that cannot be read or carried out.
+fn refused_rules(error: &RulesError) -> Refusal {
+    let fault = match error.problem() {
+        Problem::Refused { .. } => Fault::Refused,
+        _ => Fault::Malformed,
+    };
+    Refusal { line: Some(error.line()), ..Refusal::new(fault, error.to_string()) }
+}
+
+/// An edit that the director refuses.
+fn refused(error: &ApplyError) -> Refusal {
+    Refusal::new(Fault::Refused, error.error.to_string())
+}

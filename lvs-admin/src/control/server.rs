@@ -1,0 +1,280 @@
+//! The server's side: a thread that accepts, and one for each client.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::stat::Mode;
+
+use super::message::{Answer, Fault, MAX_REQUEST, Refusal, Reply, Request, read_request};
+
+/// How many clients are served at one time.
+pub const MAX_CLIENTS: usize = 16;
+/// How long a request may take to arrive once it has begun, and an answer to be taken.
+const ARRIVAL: Duration = Duration::from_secs(5);
+/// How long a client may say nothing.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often threads look whether it is over.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What carries out requests: the director program.
+pub trait Handler: Send + Sync + 'static {
+    /// Carries out a request. Hands each line of the answer to `answer`, which fails when the client has gone.
+    ///
+    /// # Errors
+    /// A refusal becomes the answer.
+    fn handle(
+        &self,
+        request: Request,
+        answer: &mut dyn FnMut(Reply) -> io::Result<()>,
+    ) -> Result<(), Refusal>;
+}
+
+/// A control socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another director listens there.
+    #[error("--control {0}: a director listens there already; give this one another path")]
+    InUse(String),
+    /// Something that is no socket lies there.
+    #[error("--control {0}: there is something that is no socket; remove it or give another path")]
+    NoSocket(String),
+    /// The system refuses.
+    #[error("--control {path}: {what}: {source}")]
+    System {
+        /// The path.
+        path: String,
+        /// What was being done.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A control socket that is served. Dropping it closes the socket, removes it and waits for the clients' threads.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `path` and serves clients until dropped. A socket that nobody listens at any more is replaced; its directory is
+    /// made if it is missing, for its owner alone.
+    ///
+    /// # Errors
+    /// If another director listens there, or the system refuses.
+    pub fn start(path: &Path, handler: Arc<dyn Handler>) -> Result<Self, ServerError> {
+        let listener = listen(path)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let stop = Arc::clone(&stop);
+            let accept = move || accept(&listener, &handler, &stop);
+            thread::Builder::new().name("control".to_owned()).spawn(accept)
+        };
+        let thread = thread.map_err(|source| ServerError::System {
+            path: path.display().to_string(),
+            what: "starting a thread",
+            source,
+        })?;
+        Ok(Self { path: path.to_owned(), stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic of a handler has been told where it happened.
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A listening socket at this path that only its owner may use.
+fn listen(path: &Path) -> Result<UnixListener, ServerError> {
+    let name = || path.display().to_string();
+    let system = |what| move |source: io::Error| ServerError::System { path: name(), what, source };
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty())
+        && !directory.exists()
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(system("making its directory"))?;
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => return Err(ServerError::InUse(name())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => {
+            use std::os::unix::fs::FileTypeExt;
+            let kind = std::fs::symlink_metadata(path).map_err(system("looking at it"))?.file_type();
+            if !kind.is_socket() {
+                return Err(ServerError::NoSocket(name()));
+            }
+            std::fs::remove_file(path).map_err(system("removing what an ended director left"))?;
+        }
+    }
+    let bound = || -> nix::Result<OwnedFd> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        // Linux gives the socket's mode to what it makes at the path: nobody else may connect for a moment either.
+        nix::sys::stat::fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+        nix::sys::socket::listen(&socket, Backlog::new(MAX_CLIENTS as i32)?)?;
+        Ok(socket)
+    };
+    let socket = bound().map_err(|error| system("listening")(error.into()))?;
+    Ok(UnixListener::from(socket))
+}
+
+/// Counts a client as long as it lives.
+struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn accept(listener: &UnixListener, handler: &Arc<dyn Handler>, stop: &Arc<AtomicBool>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Nobody is there, or for the moment there is no descriptor for anybody.
+                let mut waits = [nix::poll::PollFd::new(listener.as_fd(), nix::poll::PollFlags::POLLIN)];
+                let _ = nix::poll::poll(&mut waits, LOOK.as_millis() as u16);
+                continue;
+            }
+        };
+        threads.retain(|thread| !thread.is_finished());
+        taken.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat(Arc::clone(&taken));
+        if taken.load(Ordering::Relaxed) > MAX_CLIENTS {
+            let text = format!("{MAX_CLIENTS} clients are being served; try again later");
+            turn_away(stream, Refusal::new(Fault::Busy, text));
+            continue;
+        }
+        if !may(&stream) {
+            let text = "this socket is for root and for the user that the director runs as";
+            turn_away(stream, Refusal::new(Fault::Refused, text));
+            continue;
+        }
+        let (handler, stop) = (Arc::clone(handler), Arc::clone(stop));
+        let serve = move || {
+            let _seat = seat;
+            // A client that has gone is no news.
+            let _ = Conversation::new(stream, stop).and_then(|mut talk| talk.serve(&*handler));
+        };
+        // Without a thread the client is dropped, which it notices.
+        threads.extend(thread::Builder::new().name("client".to_owned()).spawn(serve));
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// Whether the other end may give orders.
+fn may(stream: &UnixStream) -> bool {
+    let credentials = nix::sys::socket::getsockopt(&stream.as_fd(), sockopt::PeerCredentials);
+    credentials.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw())
+}
+
+fn turn_away(mut stream: UnixStream, refusal: Refusal) {
+    // Whoever does not listen will see that the connection is closed.
+    let _ = stream.set_nonblocking(true);
+    if let Ok(line) = line_of(&Answer::Error(refusal)) {
+        let _ = stream.write_all(&line);
+    }
+}
+
+fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A client being served.
+struct Conversation {
+    stream: UnixStream,
+    stop: Arc<AtomicBool>,
+    /// What has arrived and is no whole line yet.
+    arrived: Vec<u8>,
+    /// How much of it has been searched for an end of line.
+    searched: usize,
+}
+
+impl Conversation {
+    fn new(stream: UnixStream, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(ARRIVAL))?;
+        Ok(Self { stream, stop, arrived: Vec::new(), searched: 0 })
+    }
+
+    fn serve(&mut self, handler: &dyn Handler) -> io::Result<()> {
+        while let Some(line) = self.line()? {
+            let mut stream = &self.stream;
+            let mut answer = |reply| stream.write_all(&line_of(&Answer::Ok(reply))?);
+            let result = read_request(&line).and_then(|request| handler.handle(request, &mut answer));
+            if let Err(refusal) = result {
+                self.stream.write_all(&line_of(&Answer::Error(refusal))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next line; `None` when the client has gone, has said nothing for too long, or it is over.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut begun = Instant::now();
+        let mut buffer = [0; 16 << 10];
+        loop {
+            if let Some(at) = self.arrived[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let rest = self.arrived.split_off(self.searched + at + 1);
+                let mut line = std::mem::replace(&mut self.arrived, rest);
+                self.searched = 0;
+                line.pop();
+                return Ok(Some(line));
+            }
+            self.searched = self.arrived.len();
+            if self.arrived.len() > MAX_REQUEST {
+                let text = format!("the request is longer than {MAX_REQUEST} bytes");
+                self.stream.write_all(&line_of(&Answer::Error(Refusal::new(Fault::Malformed, text)))?)?;
+                return Ok(None);
+            }
+            let patience = if self.arrived.is_empty() { IDLE } else { ARRIVAL };
+            if self.stop.load(Ordering::Relaxed) || begun.elapsed() > patience {
+                return Ok(None);
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(count) => {
+                    if self.arrived.is_empty() {
+                        begun = Instant::now();
+                    }
+                    self.arrived.extend_from_slice(&buffer[..count]);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::num::NonZeroU16;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant as SystemTime};
+
+use lvs_core::connection::HeapMemory;
+use lvs_core::director::DirectorGroup;
+use lvs_core::{DirectorConfig, Instant, InterfaceConfig, MacAddr, PortId};
+
+use super::*;
+use crate::json::Key;
+
+const RULES: &str = "-A -t 192.168.0.250:80 -s wrr -p 360\n\
+                     -a -t 192.168.0.250:80 -r 192.168.0.188 -w 2 -x 100 -y 50\n\
+                     -a -t 192.168.0.250:80 -r 192.168.0.111\n";
+
+/// A director with a control socket in a directory of its own.
+struct Bench {
+    group: DirectorGroup,
+    server: Server,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_reload(None)
+    }
+
+    fn with_reload(reload: Option<Box<Reload>>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let eth0 =
+            InterfaceConfig::new(PortId(0), MacAddr([2, 0, 0, 0, 0, 1]), "192.168.0.208/24".parse().unwrap());
+        let mut config = DirectorConfig::new(vec![eth0], [7; 32]);
+        config.max_connections = 4096;
+        let two = NonZeroU16::new(2).unwrap();
+        let (group, _) = DirectorGroup::new(&config, Instant::ZERO, two, &HeapMemory).unwrap();
+        let handler = GroupHandler::new(group.clone(), || Instant::ZERO, "0.0.0-test");
+        let handler = match reload {
+            Some(reload) => handler.with_reload(reload),
+            None => handler,
+        };
+        let server = Server::start(&directory.path().join("lvs/d.sock"), Arc::new(handler)).unwrap();
+        Self { group, server, directory }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.server.path()).unwrap()
+    }
+
+    fn raw(&self) -> BufReader<UnixStream> {
+        let stream = UnixStream::connect(self.server.path()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        BufReader::new(stream)
+    }
+}
+
+fn say(stream: &mut BufReader<UnixStream>, line: &[u8]) -> String {
+    stream.get_mut().write_all(line).unwrap();
+    let mut answer = String::new();
+    stream.read_line(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn rules_are_carried_out_listed_and_saved() {
+    let bench = Bench::new();
+    let mut client = bench.client();
+    let Ok(Reply::Hello { protocol, director, workers, usage }) = client.call(&Request::Hello) else {
+        panic!("no greeting");
+    };
+    assert_eq!((protocol, director.as_str(), workers, usage.capacity), (1, "0.0.0-test", 2, 4096));
+    assert!(client.rules(RULES).unwrap().is_empty());
+    let notes = client.rules("-a -t 192.168.0.250:80 -r 192.168.0.1:8080").unwrap();
+    assert!(notes[0].contains("8080"), "{notes:?}");
+    let (services, size) = client.services().unwrap();
+    assert_eq!((services.clone(), size), (bench.group.services(), 4096));
+    assert_eq!(services[0].destinations.len(), 3);
+    let Ok(Reply::Rules(saved)) = client.call(&Request::Save) else { panic!("nothing saved") };
+    assert!(saved.contains("-x 100 -y 50"), "{saved}");
+    let again = Bench::new();
+    again.client().rules(&saved).unwrap();
+    assert_eq!(again.client().services().unwrap().0, services);
+}
+
+#[test]
+fn all_lines_or_none() {
+    let bench = Bench::new();
+    let mut client = bench.client();
+    let text = format!("{RULES}-a -t 192.168.0.250:80 -r 192.168.0.111\n");
+    let Err(CallError::Refused(refusal)) = client.rules(&text) else { panic!("a server twice is taken") };
+    assert_eq!((refusal.fault, refusal.line), (Fault::Refused, Some(4)));
+    assert!(refusal.text.contains("Destination already exists"), "{refusal}");
+    assert!(bench.group.services().is_empty());
+    let Err(CallError::Refused(refusal)) = client.rules("-A -t 192.168.0.250:80 -s fast") else {
+        panic!("an unknown scheduler is taken");
+    };
+    assert_eq!((refusal.fault, refusal.line), (Fault::Malformed, Some(1)));
+}
+
+#[test]
+fn many_services_come_in_portions() {
+    let bench = Bench::new();
+    let text: String = (1..=200).map(|port| format!("-A -t 192.168.0.250:{port} -s rr\n")).collect();
+    bench.client().rules(&text).unwrap();
+    let (services, _) = bench.client().services().unwrap();
+    assert_eq!(services.len(), 200);
+}
+
+#[test]
+fn knobs_timeouts_drains_and_counters() {
+    let bench = Bench::new();
+    let mut client = bench.client();
+    client.rules(RULES).unwrap();
+    client.done(&Request::SetKnob { setting: "conn_reuse_mode=2".to_owned() }).unwrap();
+    assert_eq!(bench.group.knobs().conn_reuse_mode, 2);
+    let Ok(Reply::Knobs(knobs)) = client.call(&Request::Knobs) else { panic!("no knobs") };
+    assert!(knobs.contains(&Knob { name: "conn_reuse_mode".to_owned(), value: "2".to_owned() }));
+    let refused = client.done(&Request::SetKnob { setting: "conn_reuse_mode=9".to_owned() });
+    assert!(refused.unwrap_err().to_string().contains("from 0 to 3"));
+
+    client.rules("--set 800 0 0").unwrap();
+    let Ok(Reply::Timeouts(timeouts)) = client.call(&Request::Timeouts) else { panic!("no time-outs") };
+    assert_eq!((timeouts.tcp, timeouts.tcp_fin, timeouts.udp), (800, 120, 300));
+
+    let service: Key = bench.group.services()[0].config.key.into();
+    let drain = |server: &str| Request::Drain { service, server: server.parse().unwrap(), deadline: 30 };
+    client.done(&drain("192.168.0.188")).unwrap();
+    let weights: Vec<u32> =
+        bench.group.services()[0].destinations.iter().map(|server| server.config.weight).collect();
+    assert_eq!(weights, [1, 0]);
+    assert_eq!(client.done(&drain("192.168.0.9")).unwrap_err().to_string(), "No such destination");
+
+    let Ok(Reply::Statistics(counted)) = client.call(&Request::Statistics) else { panic!("no counters") };
+    assert_eq!((counted["frames"], counted["dropped_truncated"]), (0, 0));
+    let mut seen = 0;
+    client
+        .connections(|_| -> Result<(), CallError> {
+            seen += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen, 0);
+}
+
+#[test]
+fn a_reload_is_the_programs_business() {
+    let bench = Bench::new();
+    let error = bench.client().done(&Request::Reload).unwrap_err();
+    assert!(error.to_string().contains("without a file"), "{error}");
+    let times = AtomicU32::new(0);
+    let reload = move || match times.fetch_add(1, Ordering::Relaxed) {
+        0 => Ok(vec!["nothing changed".to_owned()]),
+        _ => Err("rules.ipvs:3: no".to_owned()),
+    };
+    let bench = Bench::with_reload(Some(Box::new(reload)));
+    assert_eq!(bench.client().done(&Request::Reload).unwrap(), ["nothing changed"]);
+    assert_eq!(bench.client().done(&Request::Reload).unwrap_err().to_string(), "rules.ipvs:3: no");
+}
+
+#[test]
+fn nonsense_is_answered_and_the_conversation_goes_on() {
+    let bench = Bench::new();
+    let mut stream = bench.raw();
+    for (line, expected) in [
+        (&b"hello\n"[..], "no JSON"),
+        (b"\n", "no JSON"),
+        (b"[1]\n", "expected a JSON object"),
+        (b"{\"do\":\"hello\"}\n", "the field lvs is missing"),
+        (b"{\"lvs\":2,\"do\":\"hello\"}\n", "version 2 of the protocol is not spoken here, only 1"),
+        (b"{\"lvs\":1}\n", "missing field `do`"),
+        (b"{\"lvs\":1,\"do\":\"explode\"}\n", "unknown variant `explode`"),
+        (b"{\"lvs\":1,\"do\":\"rules\",\"text\":1}\n", "expected a string"),
+        (b"\xff\xfe\n", "no JSON"),
+    ] {
+        let answer = say(&mut stream, line);
+        assert!(answer.starts_with("{\"error\":{") && answer.contains(expected), "{answer}");
+    }
+    assert!(say(&mut stream, b"{\"lvs\":1,\"do\":\"hello\"}\n").starts_with("{\"ok\":{\"hello\":"));
+    // Two requests in one write are two requests, and one in two writes is one.
+    stream.get_mut().write_all(b"{\"lvs\":1,\"do\":\"timeouts\"}\n{\"lvs\":1,").unwrap();
+    let mut answer = String::new();
+    stream.read_line(&mut answer).unwrap();
+    assert!(answer.contains("\"tcp\":900"));
+    assert!(say(&mut stream, b"\"do\":\"knobs\"}\n").contains("sloppy_tcp"));
+}
+
+#[test]
+fn half_a_request_disturbs_nobody_and_is_given_up() {
+    let bench = Bench::new();
+    let mut slow = bench.raw();
+    slow.get_mut().write_all(b"{\"lvs\":1,").unwrap();
+    let begun = SystemTime::now();
+    assert_eq!(bench.client().services().unwrap().0, []);
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() && begun.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn so_many_clients_and_no_more() {
+    let bench = Bench::new();
+    let mut clients: Vec<_> = (0..MAX_CLIENTS).map(|_| bench.raw()).collect();
+    for client in &mut clients {
+        assert!(say(client, b"{\"lvs\":1,\"do\":\"timeouts\"}\n").starts_with("{\"ok\""));
+    }
+    let error = bench.client().call(&Request::Hello).unwrap_err();
+    assert!(matches!(&error, CallError::Refused(refusal) if refusal.fault == Fault::Busy), "{error}");
+    drop(clients.pop());
+    let deadline = SystemTime::now() + Duration::from_secs(10);
+    while bench.client().call(&Request::Hello).is_err() {
+        assert!(SystemTime::now() < deadline, "no seat became free");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_socket_is_the_owners_and_goes_with_the_server() {
+    let bench = Bench::new();
+    let path: PathBuf = bench.server.path().to_owned();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let handler = || Arc::new(GroupHandler::new(bench.group.clone(), || Instant::ZERO, ""));
+    assert!(matches!(Server::start(&path, handler()), Err(ServerError::InUse(_))));
+    drop(bench.server);
+    assert!(!path.exists());
+    let error = Client::connect(&path).unwrap_err();
+    assert!(error.to_string().contains("--control"), "{error}");
+
+    // What an ended director left is replaced; what is no socket is left alone.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    drop(Server::start(&path, handler()).unwrap());
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(Server::start(&path, handler()), Err(ServerError::NoSocket(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    drop(bench.directory);
+}
