@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::plan::{Plan, Step};
-use crate::state::{Started, State};
+use crate::state::{Setting, Started, State};
 
 /// What plans are carried out on: a kernel with its state file, or a model of one.
 pub(crate) trait System {
@@ -84,27 +84,17 @@ pub(crate) fn stop(system: &mut impl System, plan: &Plan, former: &State) -> Out
     let mut state = plan.state.clone();
     for step in &plan.steps {
         let holds_vip = state.vips.iter().any(|started| started.vip.is_ipv4());
-        if let Step::Set { interface, key, .. } = step {
-            let remembered = former.settings.iter().find(|it| it.interface == *interface && it.key == *key);
-            let error = if holds_vip { None } else { system.apply(step).err() };
-            if !holds_vip && error.is_none() {
-                outcome.done.push(step.clone());
-                continue;
+        if holds_vip && matches!(step, Step::Set { .. }) {
+            keep(step, former, &mut state);
+            outcome.failures.push(format!("not done, since a VIP is still there: {}", step.command()));
+            continue;
+        }
+        match system.apply(step) {
+            Ok(()) => outcome.done.push(step.clone()),
+            Err(error) => {
+                keep(step, former, &mut state);
+                outcome.fail(step.command(), error);
             }
-            state.settings.extend(remembered.cloned());
-            match error {
-                Some(error) => outcome.fail(step.command(), error),
-                None => {
-                    outcome.failures.push(format!("not done, since a VIP is still there: {}", step.command()))
-                }
-            }
-        } else if let Err(error) = system.apply(step) {
-            if let Step::Remove(vip) = step {
-                state.vips.push(Started { vip: *vip, added: true });
-            }
-            outcome.fail(step.command(), error);
-        } else {
-            outcome.done.push(step.clone());
         }
     }
     if state != *former
@@ -113,4 +103,15 @@ pub(crate) fn stop(system: &mut impl System, plan: &Plan, former: &State) -> Out
         outcome.fail("the state could not be written".to_owned(), error);
     }
     outcome
+}
+
+/// Goes on remembering what a step would have undone.
+fn keep(step: &Step, former: &State, state: &mut State) {
+    match step {
+        Step::Set { interface, key, .. } => {
+            let same = |it: &&Setting| it.interface == *interface && it.key == *key;
+            state.settings.extend(former.settings.iter().find(same).cloned());
+        }
+        Step::Add(vip) | Step::Remove(vip) => state.vips.push(Started { vip: *vip, added: true }),
+    }
 }

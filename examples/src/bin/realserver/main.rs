@@ -75,11 +75,14 @@ fn change(options: &Options) -> Result<ExitCode, Error> {
             format!("{action} needs CAP_NET_ADMIN, which this process does not have: {RIGHTS}").into()
         );
     }
-    let file = || -> io::Result<StateFile> { Ok(StateFile::new(&options.state, Place::here()?)) };
-    let file_of_kernel = file()?;
-    let _lock = if options.print { None } else { Some(file_of_kernel.lock()?) };
-    let state = load(&file()?)?;
-    let mut kernel = Kernel::open(Some(file_of_kernel))?;
+    let file = StateFile::new(&options.state, Place::here()?);
+    let _lock = if options.print { None } else { Some(file.lock()?) };
+    let found = file.load()?;
+    if found == Found::EarlierBoot && options.action == Action::Stop && !options.print {
+        file.save(&State::default())?;
+    }
+    let state = remembered(found);
+    let mut kernel = Kernel::open(Some(file))?;
     let facts = kernel.facts()?;
     match options.action {
         Action::Start => start(options, &mut kernel, &facts, &state),
@@ -170,7 +173,7 @@ fn report(outcome: &Outcome, action: &str) -> u8 {
 }
 
 fn status(options: &Options) -> Result<ExitCode, Error> {
-    let state = load(&StateFile::new(&options.state, Place::here()?))?;
+    let state = remembered(StateFile::new(&options.state, Place::here()?).load()?);
     let facts = Kernel::open(None)?.facts()?;
     let mut interfaces = interfaces(options, &facts, None)?;
     if options.interfaces.is_empty() && !state.settings.is_empty() {
@@ -182,9 +185,9 @@ fn status(options: &Options) -> Result<ExitCode, Error> {
     }
     let status = Status::of(&options.vips, &interfaces, &facts, &state);
     if options.json {
-        say_json(&status)?
+        say_json(&status)?;
     } else {
-        say(&status.text())
+        say(&status.text());
     }
     Ok(ExitCode::from(if status.active { 0 } else { NOT_ACTIVE }))
 }
@@ -198,7 +201,7 @@ struct Report<'a> {
 }
 
 fn check(options: &Options) -> Result<ExitCode, Error> {
-    let state = load(&StateFile::new(&options.state, Place::here()?))?;
+    let state = remembered(StateFile::new(&options.state, Place::here()?).load()?);
     let mut kernel = Kernel::open(None)?;
     let facts = kernel.facts()?;
     let way = match options.director {
@@ -252,15 +255,15 @@ fn interfaces(options: &Options, facts: &Facts, way: Option<String>) -> Result<V
     Ok(way.map_or_else(|| facts.towards_director(&options.vips), |name| vec![name]))
 }
 
-fn load(file: &StateFile) -> io::Result<State> {
-    Ok(match file.load()? {
+fn remembered(found: Found) -> State {
+    match found {
         Found::State(state) => state,
         Found::Nothing => State::default(),
         Found::EarlierBoot => {
             complain("the remembered state is of an earlier boot: it is not used");
             State::default()
         }
-    })
+    }
 }
 
 const RIGHTS: &str = "run it as root (sudo realserver ...); --print shows the commands without any rights";

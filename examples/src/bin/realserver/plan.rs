@@ -211,7 +211,7 @@ impl Plan {
                 to: *before,
             }),
             Some(value) if value == *before => {
-                self.notes.push(format!("{name} is {before} already, as before start"))
+                self.notes.push(format!("{name} is {before} already, as before start"));
             }
             Some(value) => self.notes.push(format!(
                 "{name} was changed to {value} since start, which set {set} (before: {before}): left alone"
