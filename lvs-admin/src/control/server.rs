@@ -154,14 +154,11 @@ fn accept(listener: &UnixListener, handler: &Arc<dyn Handler>, stop: &Arc<Atomic
     let taken = Arc::new(AtomicUsize::new(0));
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                // Nobody is there, or for the moment there is no descriptor for anybody.
-                let mut waits = [nix::poll::PollFd::new(listener.as_fd(), nix::poll::PollFlags::POLLIN)];
-                let _ = nix::poll::poll(&mut waits, LOOK.as_millis() as u16);
-                continue;
-            }
+        let Ok((stream, _)) = listener.accept() else {
+            // Nobody is there, or for the moment there is no descriptor for anybody.
+            let mut waits = [nix::poll::PollFd::new(listener.as_fd(), nix::poll::PollFlags::POLLIN)];
+            let _ = nix::poll::poll(&mut waits, LOOK.as_millis() as u16);
+            continue;
         };
         threads.retain(|thread| !thread.is_finished());
         taken.fetch_add(1, Ordering::Relaxed);
