@@ -210,10 +210,15 @@ fn refused_rules(error: &RulesError) -> Refusal {
         Problem::Refused { .. } => Fault::Refused,
         _ => Fault::Malformed,
     };
-    Refusal { line: Some(error.line()), ..Refusal::new(fault, error.to_string()) }
+    Refusal {
+        line: Some(error.line()),
+        ipvsadm: Some(error.ipvsadm().into()),
+        ..Refusal::new(fault, error.to_string())
+    }
 }
 
 /// An edit that the director refuses.
 fn refused(error: &ApplyError) -> Refusal {
-    Refusal::new(Fault::Refused, error.error.to_string())
+    let ipvsadm = Some(rules::refused_by_ipvsadm(error.error).into());
+    Refusal { ipvsadm, ..Refusal::new(Fault::Refused, error.error.to_string()) }
 }

@@ -125,9 +125,24 @@ pub struct Refusal {
     /// The line of the rules that is at fault, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// What `ipvsadm` would have printed.
+    /// What `ipvsadm` would have said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ipvsadm: Option<String>,
+    pub ipvsadm: Option<Said>,
+}
+
+/// What `ipvsadm` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// What it prints.
+    pub text: String,
+    /// The status it exits with.
+    pub status: u8,
+}
+
+impl From<(String, u8)> for Said {
+    fn from((text, status): (String, u8)) -> Self {
+        Self { text, status }
+    }
 }
 
 /// Whose fault it is.

@@ -31,7 +31,7 @@ mod server;
 
 pub use client::{CallError, Client};
 pub use group::{GroupHandler, Reload};
-pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, VERSION};
+pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, VERSION};
 pub use server::{Handler, MAX_CLIENTS, Server, ServerError};
 
 use std::path::PathBuf;

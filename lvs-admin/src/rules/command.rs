@@ -29,6 +29,13 @@ pub(super) struct Meaning {
     pub(super) server: Range<usize>,
 }
 
+impl Meaning {
+    /// Nothing yet; all that is said about it is about these bytes.
+    pub(super) fn at(command: Range<usize>) -> Self {
+        Self { change: Change::Clear, odd: None, service: command.clone(), server: command }
+    }
+}
+
 /// Something in a line that has no effect.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Odd {
@@ -47,8 +54,7 @@ pub(super) enum Odd {
 /// values that are none.
 pub(super) fn meaning(line: &Scanned<'_>, current: &Timeouts) -> Result<Meaning, Fault> {
     check(line)?;
-    let command = line.command.range.clone();
-    let mut found = Meaning { change: Change::Clear, odd: None, service: command.clone(), server: command };
+    let mut found = Meaning::at(line.command.range.clone());
     found.change = match line.command.spec.command {
         Command::AddService => Change::AddService(service::config(line, &mut found)?),
         Command::EditService => Change::EditService(service::config(line, &mut found)?),
@@ -96,6 +102,12 @@ fn check(line: &Scanned<'_>) -> Result<(), Fault> {
             return Err(not_yet(command.name, command.range.clone(), meaning, instead));
         }
     }
+    check_options(line)
+}
+
+/// Whether options and arguments go with the command.
+pub(super) fn check_options(line: &Scanned<'_>) -> Result<(), Fault> {
+    let command = &line.command;
     for (at, option) in line.options.iter().enumerate() {
         check_option(line, option, &line.options[..at])?;
     }

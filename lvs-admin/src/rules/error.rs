@@ -43,6 +43,12 @@ impl RulesError {
         &self.problem
     }
 
+    /// What ipvsadm prints where a call of it is wrong like this, without the end of the line, and its exit status.
+    #[must_use]
+    pub fn ipvsadm(&self) -> (String, u8) {
+        self.problem.ipvsadm(self.column.start == 0 || self.column.start == 1)
+    }
+
     /// The message as `file:3: what is wrong; expected what would be right`, on one line.
     #[must_use]
     pub const fn display<'a>(&'a self, file: &'a str) -> Located<'a> {

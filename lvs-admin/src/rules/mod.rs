@@ -16,6 +16,7 @@
 //! are not looked up. One error ends it and nothing of the file is used. Any bytes are safe to parse; time
 //! and memory are proportional to the size of the file (times the logarithm of the number of real servers).
 
+mod call;
 mod command;
 mod endpoint;
 mod error;
@@ -25,6 +26,7 @@ mod scan;
 mod service;
 mod table;
 mod value;
+mod wording;
 mod words;
 
 use std::fmt;
@@ -32,10 +34,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use lvs_core::config::{Change, SchedulerKind, ServiceKey, Timeouts};
 
+pub use self::call::{Call, List, Listed, call};
 use self::command::{Meaning, Odd};
 pub use self::endpoint::{AddressProblem, Role};
 use self::error::Fault;
 pub use self::error::{Located, Problem, RulesError};
+pub use self::wording::refused as refused_by_ipvsadm;
 use crate::model::Model;
 
 /// The longest line, in bytes without its end.
