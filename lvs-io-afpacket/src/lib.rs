@@ -44,8 +44,6 @@
 mod compose;
 mod config;
 mod error;
-mod interface;
-mod link;
 mod offload;
 mod outbox;
 mod packet_io;
@@ -60,7 +58,7 @@ mod walk;
 
 pub use config::PacketConfig;
 pub use error::{IoError, OpenError};
-pub use interface::{interface_mac, interface_mtu, interface_names};
+pub use lvs_netdev::{DeviceError, interface_mac, interface_mtu, interface_names};
 pub use packet_io::PacketIo;
 
 /// The example in the README is compiled like the others.

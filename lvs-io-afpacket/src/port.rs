@@ -12,24 +12,22 @@ use afpacket::sync::RawPacketStream;
 use libc::c_int;
 use lvs_core::addr::MacAddr;
 use lvs_core::io::{IoEvent, Meta, PortId};
+use lvs_netdev::{Device, LinkWatch, Look};
 
 use crate::config::{BLOCK_BYTES, PacketConfig};
 use crate::error::{IoError, OpenError};
-use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::ring::Ring;
 use crate::send::{self, Busy};
-use crate::{interface, steer, sys};
+use crate::{steer, sys};
 
 /// An open interface.
 pub(crate) struct Port {
     name: String,
     socket: RawPacketStream,
-    /// The number of the interface that the socket is bound to.
-    index: c_int,
     promiscuous: bool,
     groups: Vec<MacAddr>,
-    link: Link,
+    link: LinkWatch,
     outbox: Outbox,
     /// Frames taken by the wire, and not.
     pub(crate) transmitted: u64,
@@ -40,7 +38,8 @@ pub(crate) struct Port {
 impl Port {
     /// Opens, binds and configures the socket, and maps its ring.
     pub(crate) fn open(name: &str, config: &PacketConfig, now: Instant) -> Result<(Self, Ring), OpenError> {
-        interface::ethernet_address(&interface::any_socket(name)?, name)?;
+        let device = Device::find(name)?;
+        device.mac()?;
         let kernel = |operation| move |source| OpenError::Kernel { name: name.to_owned(), operation, source };
         let socket = RawPacketStream::new().map_err(|source| match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => OpenError::MissingRights,
@@ -51,20 +50,19 @@ impl Port {
         let mut port = Self {
             name: name.to_owned(),
             socket,
-            index: 0,
             promiscuous: config.promiscuous,
             groups: Vec::new(),
-            link: Link::new(false, now),
+            link: LinkWatch::new(device, now)?,
             outbox: Outbox::new(),
             transmitted: 0,
             lost: 0,
             ring_drops: std::cell::Cell::new(0),
         };
-        port.bind().map_err(|source| interface::lookup_failed(name, source))?;
+        let index = port.bind().map_err(|source| lvs_netdev::lookup_failed(name, source))?;
         // Until it was bound the socket heard all interfaces. The kernel throws that away when it makes the
         // ring, which is why binding comes first.
         let ring = port.make_ring(config.ring_bytes)?;
-        port.link = Link::new(port.is_running(), now);
+        port.link.follow(index, now);
         Ok((port, ring))
     }
 
@@ -109,14 +107,16 @@ impl Port {
         self.socket.as_raw_fd()
     }
 
-    /// Binds to the interface that has the name now, and asks it again for what was asked of the one before.
-    fn bind(&mut self) -> io::Result<()> {
+    /// Binds to the interface that has the name now, and asks it again for what was asked of the one before. Answers its
+    /// number.
+    fn bind(&mut self) -> io::Result<u32> {
         self.socket.bind(&self.name)?;
-        self.index = sys::index(&self.socket, &self.name)?;
+        let index = self.link.device().index().map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
         if self.promiscuous {
             self.socket.set_promisc(&self.name, true)?;
         }
-        self.groups.iter().try_for_each(|&group| self.add_group(group))
+        self.groups.iter().try_for_each(|&group| self.add_group(index, group))?;
+        Ok(index)
     }
 
     fn make_ring(&self, bytes: usize) -> Result<Ring, OpenError> {
@@ -157,7 +157,7 @@ impl Port {
         self.transmitted += outcome.sent;
         self.lost += outcome.lost;
         if outcome.link_down {
-            self.link.observe(false, Instant::now());
+            self.link.went_down(Instant::now());
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Port {
         if self.groups.contains(&group) {
             return Ok(());
         }
-        match self.add_group(group) {
+        match self.add_group(self.link.index(), group) {
             Ok(()) => {}
             // The interface is gone; its successor is asked when it comes.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
@@ -200,11 +200,11 @@ impl Port {
         Ok(())
     }
 
-    fn add_group(&self, group: MacAddr) -> io::Result<()> {
+    fn add_group(&self, index: u32, group: MacAddr) -> io::Result<()> {
         let mut address = [0; 8];
         address[..6].copy_from_slice(&group.0);
         let request = libc::packet_mreq {
-            mr_ifindex: self.index,
+            mr_ifindex: index.cast_signed(),
             mr_type: libc::PACKET_MR_MULTICAST as u16,
             mr_alen: 6,
             mr_address: address,
@@ -217,7 +217,7 @@ impl Port {
         let error = sys::take_error(&self.socket)
             .map_err(|source| IoError::new(Some(&self.name), "SO_ERROR", source))?;
         if error.is_some_and(|error| error.raw_os_error() == Some(libc::ENETDOWN)) {
-            self.link.observe(false, now);
+            self.link.went_down(now);
         }
         Ok(())
     }
@@ -225,19 +225,18 @@ impl Port {
     /// Looks at the link if it is time to. Binds again if the interface was deleted and there is a new one of
     /// that name.
     pub(crate) fn look(&mut self, now: Instant) {
-        if now < self.link.next_look() {
-            return;
+        match self.link.look(now) {
+            Look::NotDue => return,
+            Look::Same => {}
+            Look::Replaced(_) => match self.bind() {
+                Ok(index) => self.link.follow(index, now),
+                // If the new one is gone again, or refuses, the next look tries anew.
+                Err(_) => {
+                    self.link.lost();
+                    return;
+                }
+            },
         }
-        let replaced = sys::index(&self.socket, &self.name).is_ok_and(|index| index != self.index);
-        if replaced {
-            self.link.observe(false, now);
-            // If the new one is gone again, or refuses, the next look tries anew.
-            if self.bind().is_err() {
-                self.index = 0;
-                return;
-            }
-        }
-        self.link.observe(self.is_running(), now);
         self.ring_drops();
     }
 
@@ -259,11 +258,6 @@ impl Port {
         let new = sys::take_ring_drops(&self.socket).unwrap_or(0);
         self.ring_drops.set(self.ring_drops.get() + new);
         self.ring_drops.get()
-    }
-
-    fn is_running(&self) -> bool {
-        const RUNNING: c_int = libc::IFF_UP | libc::IFF_RUNNING;
-        sys::flags(&self.socket, &self.name).is_ok_and(|flags| flags & RUNNING == RUNNING)
     }
 }
 

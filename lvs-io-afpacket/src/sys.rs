@@ -2,14 +2,13 @@
 //!
 //! No policy: what an error means is decided by the callers.
 
-use std::ffi::CStr;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use libc::{Ioctl, c_int, socklen_t};
+use libc::{c_int, socklen_t};
 use lvs_core::io::MAX_BATCH;
 
 use crate::ring::Region;
@@ -136,91 +135,6 @@ pub(crate) fn poll(descriptors: &mut [libc::pollfd], timeout: Option<Duration>) 
 /// An entry for [`poll`].
 pub(crate) fn poll_entry(descriptor: RawFd, events: libc::c_short) -> libc::pollfd {
     libc::pollfd { fd: descriptor, events, revents: 0 }
-}
-
-/// What can be asked about an interface by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HardwareAddress {
-    /// ARPHRD number.
-    pub(crate) kind: u16,
-    /// The first six bytes of the address.
-    pub(crate) bytes: [u8; 6],
-}
-
-/// The interface's hardware address (SIOCGIFHWADDR). `socket` is any socket in its network namespace.
-pub(crate) fn hardware_address(socket: &impl AsRawFd, name: &str) -> io::Result<HardwareAddress> {
-    let request = interface_request(socket, name, libc::SIOCGIFHWADDR)?;
-    // SAFETY: SIOCGIFHWADDR has filled this member; all bit patterns of it are valid.
-    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
-    let mut bytes = [0; 6];
-    for (byte, &from) in bytes.iter_mut().zip(&address.sa_data) {
-        [*byte] = from.to_ne_bytes();
-    }
-    Ok(HardwareAddress { kind: address.sa_family, bytes })
-}
-
-/// The interface's MTU (SIOCGIFMTU).
-pub(crate) fn mtu(socket: &impl AsRawFd, name: &str) -> io::Result<u32> {
-    let request = interface_request(socket, name, libc::SIOCGIFMTU)?;
-    // SAFETY: SIOCGIFMTU has filled this member; all bit patterns of it are valid.
-    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
-    Ok(mtu.unsigned_abs())
-}
-
-/// The interface's number (SIOCGIFINDEX).
-pub(crate) fn index(socket: &impl AsRawFd, name: &str) -> io::Result<c_int> {
-    let request = interface_request(socket, name, libc::SIOCGIFINDEX)?;
-    // SAFETY: SIOCGIFINDEX has filled this member; all bit patterns of it are valid.
-    Ok(unsafe { request.ifr_ifru.ifru_ifindex })
-}
-
-/// The interface's flags, IFF_* (SIOCGIFFLAGS).
-pub(crate) fn flags(socket: &impl AsRawFd, name: &str) -> io::Result<c_int> {
-    let request = interface_request(socket, name, libc::SIOCGIFFLAGS)?;
-    // SAFETY: SIOCGIFFLAGS has filled this member; all bit patterns of it are valid.
-    let flags = unsafe { request.ifr_ifru.ifru_flags };
-    Ok(c_int::from(flags))
-}
-
-fn interface_request(socket: &impl AsRawFd, name: &str, call: Ioctl) -> io::Result<libc::ifreq> {
-    // SAFETY: zero is valid for every member of this structure of numbers.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    if name.len() >= request.ifr_name.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
-    // SAFETY: the calls made here read the name, which is terminated, and write within the structure.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut request) })?;
-    Ok(request)
-}
-
-/// The names of all interfaces of this network namespace. Not from sysfs, which shows the interfaces of the
-/// namespace that mounted it.
-pub(crate) fn interface_names() -> io::Result<Vec<String>> {
-    // SAFETY: the call takes nothing and answers null or a list.
-    let list = unsafe { libc::if_nameindex() };
-    if list.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    let mut names = Vec::new();
-    let mut entry = list;
-    loop {
-        // SAFETY: the list ends with an entry without a name, and no earlier entry was that one.
-        let interface = unsafe { *entry };
-        if interface.if_name.is_null() {
-            break;
-        }
-        // SAFETY: a name in the list is a terminated string that lives until the list is freed.
-        let name = unsafe { CStr::from_ptr(interface.if_name) };
-        names.push(name.to_string_lossy().into_owned());
-        // SAFETY: this was not the last entry.
-        entry = unsafe { entry.add(1) };
-    }
-    // SAFETY: the list came from `if_nameindex` and is not used again.
-    unsafe { libc::if_freenameindex(list) };
-    Ok(names)
 }
 
 fn check(result: c_int) -> io::Result<c_int> {

@@ -14,7 +14,7 @@ use crate::port::{AROUND_PACKET, Port};
 use crate::program::{XDP_PASS, redirect_program};
 use crate::queue::{Copying, Queue, Seat, Sizes};
 use crate::sys::bpf::{self, MapDescription, MapKind, Place};
-use crate::sys::{device, region, xsk};
+use crate::sys::{region, xsk};
 use crate::umem::{HEADROOM, Umem};
 use crate::warning::Warning;
 use crate::{heard, rights, sys};
@@ -114,9 +114,7 @@ fn attach(
     warnings: &mut Vec<Warning>,
 ) -> Result<Attached, OpenError> {
     let name = port.name.as_str();
-    let queues = device::receive_queues(port.questions(), name)
-        .map_err(kernel(name, "asking for the number of queues"))?
-        .unwrap_or(1);
+    let queues = port.device().queues()?.map_or(1, |queues| queues.used);
     let description = MapDescription {
         kind: MapKind::Sockets,
         key_size: 4,
@@ -128,7 +126,7 @@ fn attach(
     let instructions = redirect_program(addresses.maps(&sockets), XDP_PASS);
     let program = bpf::load_program(&instructions, "lvs_redirect")
         .map_err(|error| refused(name, "loading the redirect program", error))?;
-    let place = |place| bpf::attach(&program, port.index, place);
+    let place = |place| bpf::attach(&program, port.link.index(), place);
     let (link, place) = match attachment {
         Attachment::Generic => (place(Place::Generic).map_err(|error| in_use(name, error))?, Place::Generic),
         Attachment::Native => match place(Place::Driver) {
@@ -162,7 +160,7 @@ fn reason(source: &io::Error) -> String {
 }
 
 fn warn_of_offloads(port: &Port, place: Place, warnings: &mut Vec<Warning>) {
-    let offloads = device::receive_offloads(port.questions(), &port.name);
+    let offloads = port.device().receive_offloads();
     let interface = || port.name.clone();
     if offloads.lro {
         warnings.push(Warning::Lro { interface: interface() });
@@ -210,7 +208,7 @@ fn try_queues(
             }
             // Below `MOST_QUEUES`.
             let number = queues.len() as u16;
-            let seat = Seat { interface: port.index, port: at, place, number };
+            let seat = Seat { interface: port.link.index(), port: at, place, number };
             let queue = Queue::open(socket, queues.first(), copying, sizes, seat);
             queues.push(queue.map_err(|error| refused_queue(name, error))?);
         }
@@ -237,9 +235,9 @@ fn gate(port: &Port, attached: Attached, mine: Range<usize>, queues: &[Queue]) -
         let (key, value) = ((queue.place as u32).to_ne_bytes(), queue.socket().as_raw_fd().to_ne_bytes());
         bpf::update(&attached.sockets, &key, &value).map_err(kernel(name, "entering a socket in its map"))?;
     }
-    let heard = heard::open(port.index).map_err(|error| refused(name, "a packet socket", error))?;
+    let heard = heard::open(port.link.index()).map_err(|error| refused(name, "a packet socket", error))?;
     for group in &port.groups {
-        heard::join(&heard, port.index, *group).map_err(kernel(name, "joining a group"))?;
+        heard::join(&heard, port.link.index(), *group).map_err(kernel(name, "joining a group"))?;
     }
     let zero_copy = xsk::is_zero_copy(queues[mine.start].socket()).unwrap_or(false);
     let mode = Mode {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lvs_netdev::DeviceError;
+
 /// Why an interface could not be opened or asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,31 +20,9 @@ pub enum OpenError {
          (`ethtool -L IF combined N`)"
     )]
     TooManyQueues(usize),
-    /// No interface has this name.
-    #[error("there is no interface {name:?} in this network namespace; there are: {}", available.join(", "))]
-    NoSuchInterface {
-        /// The name asked for.
-        name: String,
-        /// The names that exist.
-        available: Vec<String>,
-    },
-    /// The name is longer than the kernel allows.
-    #[error("the interface name {name:?} has {} bytes; the kernel allows 15", name.len())]
-    NameTooLong {
-        /// The name asked for.
-        name: String,
-    },
-    /// The interface does not carry Ethernet frames.
-    #[error(
-        "{name} does not carry Ethernet frames (ARPHRD type {hardware_type}, Ethernet is 1); choose an \
-         Ethernet interface: a network card, veth, bridge, bond, macvlan or TAP"
-    )]
-    NotEthernet {
-        /// The interface.
-        name: String,
-        /// Its ARPHRD number.
-        hardware_type: u16,
-    },
+    /// There is no such interface, or it is of another kind.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Frames of the interface are longer than AF_XDP frames can be.
     #[error("{name}: an MTU of {mtu} is too large, frames have to fit 4 KiB; set it to {most} or less")]
     MtuTooLarge {

@@ -71,7 +71,7 @@ pub(crate) fn send(
     let queue = &mut queues[mine.start + place % mine.len()];
     let mut nonsense = 0;
     let mut result = Ok(());
-    if len >= SHORTEST && len <= port.longest && port.is_up() {
+    if len >= SHORTEST && len <= port.longest && port.link.is_up() {
         for _ in 0..ATTEMPTS {
             match queue.send(umem, ledger, frame, start, len) {
                 Ok(()) => {
@@ -100,7 +100,7 @@ pub(crate) fn kick(queue: &mut Queue, port: &mut Port) -> Result<(), IoError> {
     port.transmitted = port.transmitted.saturating_sub(outcome.lost);
     port.lost += outcome.lost;
     if outcome.link_down {
-        port.went_down(Instant::now());
+        port.link.went_down(Instant::now());
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use lvs_core::io::{
     BatchHandler, Capabilities, Frame, FrameIo, IoEvent, IoStatistics, MAX_BATCH, Meta, PortId,
 };
 use lvs_core::{MacAddr, Subnet};
+use lvs_netdev::Look;
 
 use crate::addresses::{AddressError, Addresses};
 use crate::config::{ADDRESSES, ENTRIES, XdpConfig};
@@ -17,7 +18,7 @@ use crate::exchange::{Batch, Received};
 use crate::heard::{self, Heard};
 use crate::mode::Mode;
 use crate::outbound::{Way, Ways};
-use crate::port::{Look, Port};
+use crate::port::Port;
 use crate::queue::Queue;
 use crate::umem::HEADROOM;
 use crate::warning::Warning;
@@ -165,7 +166,7 @@ impl XdpIo {
         let now = Instant::now();
         let mut replaced = false;
         for port in &mut self.ports {
-            replaced |= port.look(now) == Look::Replaced;
+            replaced |= matches!(port.look(now), Look::Replaced(_));
         }
         if replaced {
             self.renew(now);
@@ -174,13 +175,13 @@ impl XdpIo {
 
     /// Opens everything anew, for interfaces that were replaced. If one is missing, or refuses, the next look tries again.
     fn renew(&mut self, now: Instant) {
-        let found: Option<Vec<u32>> = self.ports.iter().map(Port::ask_index).collect();
-        let Some(found) = found else { return };
+        let found: Result<Vec<u32>, _> = self.ports.iter().map(|port| port.device().index()).collect();
+        let Ok(found) = found else { return };
         if let Some(engine) = self.engine.take() {
             self.receive_lost += receive_losses(&engine);
         }
         for (port, index) in self.ports.iter_mut().zip(found) {
-            port.index = index;
+            port.link.follow(index, now);
         }
         let mut warnings = Vec::new();
         match Engine::open(&self.config, &self.ports, &self.addresses, &mut warnings) {
@@ -188,14 +189,14 @@ impl XdpIo {
                 self.longest_frame = engine.umem.longest_frame();
                 self.engine = Some(engine);
                 for port in &mut self.ports {
-                    let index = port.index;
-                    port.rebound(index, now);
+                    port.link.follow(port.link.index(), now);
                 }
             }
             Err(_) => {
                 for port in &mut self.ports {
-                    // No interface has this number: the next look finds a replacement again.
-                    port.index = 0;
+                    port.link.went_down(now);
+                    // The next look finds a replacement again.
+                    port.link.lost();
                 }
             }
         }
@@ -341,7 +342,7 @@ impl XdpIo {
         for queue in &mut engine.queues {
             if queue.wants_kick() {
                 let port = &mut self.ports[queue.port];
-                if !port.is_up() {
+                if !port.link.is_up() {
                     continue;
                 }
                 outbound::kick(queue, port)?;
@@ -431,7 +432,7 @@ impl FrameIo for XdpIo {
         if let Some(engine) = &mut self.engine {
             for queue in &mut engine.queues {
                 queue.refill(&engine.umem, &mut engine.ledger);
-                stuck |= queue.wants_kick() && self.ports[queue.port].is_up();
+                stuck |= queue.wants_kick() && self.ports[queue.port].link.is_up();
             }
             if engine.queues.iter().any(Queue::is_ready) {
                 return Ok(());
@@ -441,7 +442,8 @@ impl FrameIo for XdpIo {
             return Ok(());
         }
         let now = Instant::now();
-        let until_look = self.ports.iter().map(|port| port.next_look().saturating_duration_since(now)).min();
+        let until_look =
+            self.ports.iter().map(|port| port.link.next_look().saturating_duration_since(now)).min();
         // No time-out is longer than any.
         let timeout = timeout.into_iter().chain(until_look).chain(stuck.then_some(STUCK)).min();
         match sys::poll(&mut self.poll_entries, timeout) {
@@ -463,7 +465,7 @@ impl FrameIo for XdpIo {
             return Ok(());
         }
         if let Some(engine) = &self.engine {
-            match heard::join(&engine.gates[at].heard, port.index, group) {
+            match heard::join(&engine.gates[at].heard, port.link.index(), group) {
                 Ok(()) => {}
                 // The interface is gone; its successor is asked when it comes.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
@@ -507,7 +509,7 @@ impl XdpIo {
             // Taking it away keeps the next wait from ending at once.
             let error = sys::xsk::take_error(socket).unwrap_or_default();
             if error.is_some_and(|error| error.raw_os_error() == Some(libc::ENETDOWN)) {
-                self.ports[port].went_down(now);
+                self.ports[port].link.went_down(now);
             }
         }
     }

@@ -6,7 +6,9 @@ use std::thread;
 
 use caps::{CapSet, Capability};
 use lvs_core::io::{FrameIo, Meta, PortId};
-use lvs_io_afpacket::{OpenError, PacketConfig, PacketIo, interface_mac, interface_mtu, interface_names};
+use lvs_io_afpacket::{
+    DeviceError, OpenError, PacketConfig, PacketIo, interface_mac, interface_mtu, interface_names,
+};
 
 use crate::Test;
 use crate::bench::{collect, frame};
@@ -28,12 +30,18 @@ fn refused(names: &[&str]) -> OpenError {
 fn wrong_names() {
     let _veth = Veth::new("wn0", "wn1").unwrap();
     let missing = refused(&["wn0", "wn7"]);
-    assert!(matches!(&missing, OpenError::NoSuchInterface { name, .. } if name == "wn7"), "{missing:?}");
+    assert!(
+        matches!(&missing, OpenError::Device(DeviceError::NoSuchInterface { name, .. }) if name == "wn7"),
+        "{missing:?}"
+    );
     let text = missing.to_string();
     assert!(["wn7", "wn0", "wn1", "lo"].iter().all(|part| text.contains(part)), "{text}");
     assert!(matches!(refused(&["wn0", "wn0"]), OpenError::DuplicateInterface(name) if name == "wn0"));
-    assert!(matches!(refused(&["lo"]), OpenError::NotEthernet { hardware_type: 772, .. }));
-    assert!(matches!(refused(&["abcdefghijklmnop"]), OpenError::NameTooLong { .. }));
+    assert!(matches!(
+        refused(&["lo"]),
+        OpenError::Device(DeviceError::NotEthernet { hardware_type: 772, .. })
+    ));
+    assert!(matches!(refused(&["abcdefghijklmnop"]), OpenError::Device(DeviceError::NameTooLong { .. })));
     assert!(matches!(refused(&[]), OpenError::NoInterface));
     // The longest name that is allowed.
     let _long = Veth::new("abcdefghijklmno", "lon1").unwrap();

@@ -3,7 +3,6 @@
 //! | file | what |
 //! | --- | --- |
 //! | `bpf.rs` | maps, programs and links through bpf(2) |
-//! | `device.rs` | what an interface says of itself: ioctls |
 //! | `packet.rs` | the packet socket that hears what the kernel keeps |
 //! | `region.rs` | memory with an owner |
 //! | `xsk.rs` | AF_XDP sockets: memory, rings, binding, waking |
@@ -11,7 +10,6 @@
 //! No policy: what an error means is decided by the callers.
 
 pub(crate) mod bpf;
-pub(crate) mod device;
 pub(crate) mod packet;
 pub(crate) mod region;
 pub(crate) mod xsk;

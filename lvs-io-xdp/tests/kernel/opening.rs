@@ -4,7 +4,9 @@ use std::thread;
 
 use caps::{CapSet, Capability};
 use lvs_core::io::{FrameIo, PortId};
-use lvs_io_xdp::{Attachment, OpenError, Warning, XdpConfig, XdpIo, interface_mac, interface_mtu};
+use lvs_io_xdp::{
+    Attachment, DeviceError, OpenError, Warning, XdpConfig, XdpIo, interface_mac, interface_mtu,
+};
 use lvs_testkit::lab::Host;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -30,14 +32,23 @@ fn wrong_names() {
     let hosts = Hosts::new();
     let device = &hosts.device;
     let missing = refused(device, &["eth0", "eth7"]);
-    assert!(matches!(&missing, OpenError::NoSuchInterface { name, .. } if name == "eth7"), "{missing:?}");
+    assert!(
+        matches!(&missing, OpenError::Device(DeviceError::NoSuchInterface { name, .. }) if name == "eth7"),
+        "{missing:?}"
+    );
     let text = missing.to_string();
     assert!(["eth7", "eth0", "eth1", "lo"].iter().all(|part| text.contains(part)), "{text}");
     assert!(
         matches!(refused(device, &["eth0", "eth0"]), OpenError::DuplicateInterface(name) if name == "eth0")
     );
-    assert!(matches!(refused(device, &["lo"]), OpenError::NotEthernet { hardware_type: 772, .. }));
-    assert!(matches!(refused(device, &["abcdefghijklmnop"]), OpenError::NameTooLong { .. }));
+    assert!(matches!(
+        refused(device, &["lo"]),
+        OpenError::Device(DeviceError::NotEthernet { hardware_type: 772, .. })
+    ));
+    assert!(matches!(
+        refused(device, &["abcdefghijklmnop"]),
+        OpenError::Device(DeviceError::NameTooLong { .. })
+    ));
     assert!(matches!(refused(device, &[]), OpenError::NoInterface));
     device.run(|| {
         assert!(interface_mac("eth0").unwrap().is_unicast());

@@ -1,12 +1,13 @@
-//! What an interface says of itself: ioctl requests by name. `socket` is any socket in its network namespace.
+//! What an interface says of itself: ioctl requests by name. `socket` is any socket in its network namespace. The only
+//! module with `unsafe`.
+//!
+//! No policy: what an error means is decided by the callers.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use libc::{Ioctl, c_int};
-
-use super::check;
 
 /// What can be asked about an interface's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,45 +59,42 @@ const SIOCETHTOOL: Ioctl = 0x8946;
 const ETHTOOL_GET_FLAGS: u32 = 0x25;
 const ETHTOOL_GET_GRO: u32 = 0x2b;
 const ETHTOOL_GET_CHANNELS: u32 = 0x3c;
-const FLAG_RECEIVE_VLAN: u32 = 1 << 8;
-const FLAG_LRO: u32 = 1 << 15;
 
-/// How many queues the interface receives by; `None` if its driver does not say, as those with one do.
-pub(crate) fn receive_queues(socket: &impl AsRawFd, name: &str) -> io::Result<Option<u32>> {
-    // struct ethtool_channels: command; the most receive, transmit, other, combined; the same as they are.
-    let mut channels = [0u32; 9];
-    channels[0] = ETHTOOL_GET_CHANNELS;
-    match ethtool(socket, name, &mut channels) {
-        Ok(()) => Ok(Some(channels[5].saturating_add(channels[8]).max(1))),
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Numbers of queues (`struct ethtool_channels`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Channels {
+    /// Queues that only receive.
+    pub(crate) receive: u32,
+    pub(crate) most_receive: u32,
+    /// Queues that receive and send.
+    pub(crate) combined: u32,
+    pub(crate) most_combined: u32,
 }
 
-/// What an interface does to frames before a program sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct ReceiveOffloads {
-    /// The device merges TCP segments.
-    pub(crate) lro: bool,
-    /// The kernel merges segments, before generic XDP.
-    pub(crate) gro: bool,
-    /// The device takes VLAN tags out of the bytes.
-    pub(crate) vlan: bool,
+/// The interface's queues (ETHTOOL_GCHANNELS).
+pub(crate) fn channels(socket: &impl AsRawFd, name: &str) -> io::Result<Channels> {
+    // Command; the most receive, transmit, other, combined; the same as they are.
+    let mut words = [0u32; 9];
+    words[0] = ETHTOOL_GET_CHANNELS;
+    ethtool(socket, name, &mut words)?;
+    let [_, most_receive, _, _, most_combined, receive, _, _, combined] = words;
+    Ok(Channels { receive, most_receive, combined, most_combined })
 }
 
-/// Asks for them; what a driver does not say is off.
-pub(crate) fn receive_offloads(socket: &impl AsRawFd, name: &str) -> ReceiveOffloads {
-    // struct ethtool_value: command, data.
-    let ask = |command| {
-        let mut value = [command, 0];
-        ethtool(socket, name, &mut value).map_or(0, |()| value[1])
-    };
-    let flags = ask(ETHTOOL_GET_FLAGS);
-    ReceiveOffloads {
-        lro: flags & FLAG_LRO != 0,
-        gro: ask(ETHTOOL_GET_GRO) != 0,
-        vlan: flags & FLAG_RECEIVE_VLAN != 0,
-    }
+/// The offloads of ETHTOOL_GFLAGS, as bits.
+pub(crate) fn offload_flags(socket: &impl AsRawFd, name: &str) -> io::Result<u32> {
+    value(socket, name, ETHTOOL_GET_FLAGS)
+}
+
+/// Whether the kernel merges received segments (ETHTOOL_GGRO).
+pub(crate) fn gro(socket: &impl AsRawFd, name: &str) -> io::Result<bool> {
+    value(socket, name, ETHTOOL_GET_GRO).map(|value| value != 0)
+}
+
+/// A request answered by one number (`struct ethtool_value`: command, data).
+fn value(socket: &impl AsRawFd, name: &str, command: u32) -> io::Result<u32> {
+    let mut words = [command, 0];
+    ethtool(socket, name, &mut words).map(|()| words[1])
 }
 
 /// An ethtool request whose structure consists of words and ends with the last of `words`.
@@ -152,4 +150,8 @@ pub(crate) fn interface_names() -> io::Result<Vec<String>> {
     // SAFETY: the list came from `if_nameindex` and is not used again.
     unsafe { libc::if_freenameindex(list) };
     Ok(names)
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,4 +1,4 @@
-//! Whether a port's link is up, what was said about it, and when to look again. Does no I/O.
+//! Whether a link is up, what was said about it, and when to look again. Does no I/O.
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,13 @@ impl Link {
         self.next_look = now + if up { WHILE_UP } else { WHILE_DOWN };
     }
 
+    /// Whether it was up when it was looked at last.
+    pub(crate) const fn is_up(&self) -> bool {
+        self.up
+    }
+
     /// When to look again.
-    pub(crate) fn next_look(&self) -> Instant {
+    pub(crate) const fn next_look(&self) -> Instant {
         self.next_look
     }
 
