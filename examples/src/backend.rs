@@ -1,6 +1,7 @@
 //! How frames reach a director: the choice of a backend, and what AF_XDP has to be told.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use clap::ValueEnum;
 use lvs_core::config::ServiceKey;
@@ -91,6 +92,33 @@ pub fn open_xdp(
     addresses: &Addresses,
 ) -> Result<XdpIo, XdpError> {
     let mut io = XdpIo::open(&XdpConfig::new(names.iter().cloned()))?;
+    prepare(&mut io, interfaces, addresses)?;
+    Ok(io)
+}
+
+/// The same for so many workers.
+///
+/// # Errors
+/// As there, and if an interface has fewer queues than there are workers.
+pub fn open_xdp_group(
+    names: &[String],
+    interfaces: &[InterfaceConfig],
+    addresses: &Addresses,
+    workers: NonZeroU16,
+) -> Result<Vec<XdpIo>, XdpError> {
+    let mut group = XdpIo::open_group(&XdpConfig::new(names.iter().cloned()), workers)?;
+    // What concerns the devices is one for all, and the first has it.
+    if let Some(first) = group.first_mut() {
+        prepare(first, interfaces, addresses)?;
+    }
+    Ok(group)
+}
+
+fn prepare(
+    io: &mut XdpIo,
+    interfaces: &[InterfaceConfig],
+    addresses: &Addresses,
+) -> Result<(), AddressError> {
     io.set_addresses(&addresses.take, &addresses.leave)?;
     for port in (0..io.ports()).map(PortId) {
         if let (Some(name), Some(mode)) = (io.interface(port), io.mode(port)) {
@@ -104,7 +132,7 @@ pub fn open_xdp(
             tracing::warn!("{warning}");
         }
     }
-    Ok(io)
+    Ok(())
 }
 
 #[cfg(test)]

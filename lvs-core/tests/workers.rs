@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Wake;
 use std::time::Duration;
 
 use lvs_core::classify::owner;
@@ -330,6 +332,35 @@ fn a_full_inbox_is_a_counted_drop() {
     assert_eq!(verdicts, BTreeMap::from([("Drop(OwnerBusy)".to_owned(), 44), ("Hold".to_owned(), 256)]));
     assert_eq!(group.group.statistics().dropped(DropReason::OwnerBusy), 44);
     assert_eq!(group.members[place].handle_inbox(Instant::ZERO, |_, _, _| {}), 256);
+}
+
+/// Whoever waits is woken by the first frame in its inbox, not by each.
+#[test]
+fn the_first_frame_in_an_inbox_wakes_its_owner() {
+    struct Bell(AtomicU32);
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut group = Group::new(2);
+    group.group.apply(Instant::ZERO, &changes(SchedulerKind::RoundRobin, false)).unwrap();
+    let syn = tcp(client(1, 1), socket(VIP)).flags(TcpFlags::SYN).macs(station(15), mac(OWN)).build();
+    let place = usize::from(owner(&syn, &Meta::default(), NonZeroU16::new(2).unwrap()));
+    let bells = [0, 1].map(|_| Arc::new(Bell(AtomicU32::new(0))));
+    for (member, bell) in group.members.iter().zip(&bells) {
+        member.set_waker(Arc::clone(bell).into());
+    }
+    for round in 1..=3 {
+        for _ in 0..5 {
+            let mut bytes = syn.clone();
+            let mut frame = Frame::new(&mut bytes, PortId(0));
+            group.members[1 - place].handle_batch(Instant::ZERO, std::slice::from_mut(&mut frame));
+        }
+        assert_eq!(bells[place].0.load(Ordering::Relaxed), round);
+        assert_eq!(group.members[place].handle_inbox(Instant::ZERO, |_, _, _| {}), 5);
+    }
+    assert_eq!(bells[1 - place].0.load(Ordering::Relaxed), 0);
 }
 
 /// What waits for a server that is removed does not go to one that takes its place in the same edit.

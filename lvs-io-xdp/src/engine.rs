@@ -2,25 +2,26 @@
 //! one piece when an interface was replaced: all sockets share one memory.
 
 use std::io;
+use std::num::NonZeroU16;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use crate::addresses::Addresses;
-use crate::config::{Attachment, XdpConfig};
-use crate::error::OpenError;
+use crate::attached::Attached;
+use crate::config::XdpConfig;
+use crate::error::{OpenError, is_taken, refused};
+use crate::group::{Shared, queues_of};
 use crate::ledger::Ledger;
 use crate::mode::Mode;
 use crate::port::{AROUND_PACKET, Port};
-use crate::program::{XDP_PASS, redirect_program};
 use crate::queue::{Copying, Queue, Seat, Sizes};
-use crate::sys::bpf::{self, MapDescription, MapKind, Place};
+use crate::sys::bpf::Place;
 use crate::sys::{region, xsk};
 use crate::umem::{HEADROOM, Umem};
 use crate::warning::Warning;
-use crate::{heard, rights, sys};
+use crate::{heard, sys};
 
-/// What is open. The order of the fields is the order in which they are closed: no program redirects to a
-/// socket that is gone, no socket outlives its memory.
+/// What is open. The order of the fields is the order in which they are closed: no socket outlives its memory.
 pub(crate) struct Engine {
     pub(crate) gates: Vec<Gate>,
     pub(crate) queues: Vec<Queue>,
@@ -30,39 +31,40 @@ pub(crate) struct Engine {
 
 /// What is open for one port.
 pub(crate) struct Gate {
-    /// Keeps the program attached, as long as this process lives at the most.
-    _link: OwnedFd,
-    _sockets: OwnedFd,
-    /// The packet socket that hears what stays with the kernel.
-    pub(crate) heard: OwnedFd,
-    /// Its queues among those of the engine.
+    /// With the last of these the kernel gets everything again.
+    _program: Arc<Attached>,
+    /// The packet socket that hears what stays with the kernel: the first worker's, or every frame would be heard by each.
+    pub(crate) heard: Option<OwnedFd>,
+    /// Its queues among those of the engine, and how many of them send, from the first.
     pub(crate) queues: Range<usize>,
+    pub(crate) sending: usize,
     pub(crate) mode: Mode,
 }
 
-/// A program attached to an interface, before there are sockets.
-struct Attached {
-    link: OwnedFd,
-    sockets: OwnedFd,
-    place: Place,
-    queues: u32,
+/// Which worker of how many an engine is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) worker: u16,
+    pub(crate) workers: NonZeroU16,
 }
 
 impl Engine {
-    /// Attaches the programs and opens the sockets of all ports.
+    /// Opens a worker's sockets of all ports. The programs are attached where that has not happened yet.
     pub(crate) fn open(
         config: &XdpConfig,
         ports: &[Port],
-        addresses: &Addresses,
+        shared: &Shared,
+        worker: u16,
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, OpenError> {
         let frame_size = frame_size(ports)?;
-        let mut attached = Vec::new();
-        for port in ports {
-            attached.push(attach(port, config.attachment, addresses, warnings)?);
+        let opened = Opened { worker, workers: shared.workers };
+        let mut programs = Vec::new();
+        for (at, port) in ports.iter().enumerate() {
+            programs.push(shared.program(at, port, config, warnings)?);
         }
         let sizes = Sizes { receive: config.receive_entries, transmit: config.transmit_entries };
-        let count: usize = attached.iter().map(|one| one.queues as usize).sum();
+        let count = programs.iter().map(|one| queues_of(opened, one.queues).count()).sum();
         if count > MOST_QUEUES {
             return Err(OpenError::TooManyQueues(count));
         }
@@ -70,13 +72,13 @@ impl Engine {
         let first = &ports[0].name;
         let memory = region::map_fresh(bytes).map_err(kernel(first, "taking memory for frames"))?;
         let umem = Umem::new(memory, frame_size);
-        let queues = open_queues(ports, &attached, &umem, sizes)?;
+        let queues = open_queues(ports, &programs, opened, &umem, sizes)?;
         let mut gates = Vec::new();
         let mut start = 0;
-        for (port, one) in ports.iter().zip(attached) {
-            let mine = start..start + one.queues as usize;
+        for (port, program) in ports.iter().zip(programs) {
+            let mine = start..start + queues_of(opened, program.queues).count();
             start = mine.end;
-            gates.push(gate(port, one, mine, &queues)?);
+            gates.push(gate(port, program, opened, mine, &queues)?);
         }
         let ledger = Ledger::new(umem.count());
         let mut engine = Self { gates, queues, ledger, umem };
@@ -106,109 +108,45 @@ fn frame_size(ports: &[Port]) -> Result<usize, OpenError> {
     Ok(if small { LARGEST / 2 } else { LARGEST })
 }
 
-/// Loads the program and attaches it.
-fn attach(
-    port: &Port,
-    attachment: Attachment,
-    addresses: &Addresses,
-    warnings: &mut Vec<Warning>,
-) -> Result<Attached, OpenError> {
-    let name = port.name.as_str();
-    let queues = port.device().queues()?.map_or(1, |queues| queues.used);
-    let description = MapDescription {
-        kind: MapKind::Sockets,
-        key_size: 4,
-        value_size: 4,
-        max_entries: queues,
-        name: "lvs_sockets",
-    };
-    let sockets = bpf::create_map(&description).map_err(|error| refused(name, "a map of sockets", error))?;
-    let instructions = redirect_program(addresses.maps(&sockets), XDP_PASS);
-    let program = bpf::load_program(&instructions, "lvs_redirect")
-        .map_err(|error| refused(name, "loading the redirect program", error))?;
-    let place = |place| bpf::attach(&program, port.link.index(), place);
-    let (link, place) = match attachment {
-        Attachment::Generic => (place(Place::Generic).map_err(|error| in_use(name, error))?, Place::Generic),
-        Attachment::Native => match place(Place::Driver) {
-            Ok(link) => (link, Place::Driver),
-            Err(source) if is_taken(&source) => return Err(in_use(name, source)),
-            Err(source) => return Err(OpenError::NotNative { name: name.to_owned(), source }),
-        },
-        Attachment::NativeOrGeneric => match place(Place::Driver) {
-            Ok(link) => (link, Place::Driver),
-            Err(source) if is_taken(&source) => return Err(in_use(name, source)),
-            Err(source) => {
-                let link = place(Place::Generic).map_err(|error| in_use(name, error))?;
-                warnings.push(Warning::Generic { interface: name.to_owned(), reason: reason(&source) });
-                (link, Place::Generic)
-            }
-        },
-    };
-    warn_of_offloads(port, place, warnings);
-    Ok(Attached { link, sockets, place, queues })
-}
-
-/// Why a driver cannot, in words that lead somewhere.
-fn reason(source: &io::Error) -> String {
-    match source.raw_os_error() {
-        Some(libc::ERANGE) => {
-            "the MTU of this interface, or of the other end of a veth pair, is too large for it".to_owned()
-        }
-        Some(libc::EOPNOTSUPP) => "it does not support them".to_owned(),
-        _ => source.to_string(),
-    }
-}
-
-fn warn_of_offloads(port: &Port, place: Place, warnings: &mut Vec<Warning>) {
-    let offloads = port.device().receive_offloads();
-    let interface = || port.name.clone();
-    if offloads.lro {
-        warnings.push(Warning::Lro { interface: interface() });
-    }
-    if offloads.gro && place == Place::Generic {
-        warnings.push(Warning::Gro { interface: interface() });
-    }
-    if offloads.vlan {
-        warnings.push(Warning::VlanOffload { interface: interface() });
-    }
-}
-
-/// Opens all sockets over one memory: without copies by the kernel if the drivers can.
+/// Opens a worker's sockets over one memory: without copies by the kernel if the drivers can.
 fn open_queues(
     ports: &[Port],
-    attached: &[Attached],
+    programs: &[Arc<Attached>],
+    opened: Opened,
     umem: &Umem,
     sizes: Sizes,
 ) -> Result<Vec<Queue>, OpenError> {
-    if attached.iter().any(|one| one.place == Place::Generic) {
-        return try_queues(ports, attached, umem, sizes, Copying::Always);
+    let open = |copying| try_queues(ports, programs, opened, umem, sizes, copying);
+    if programs.iter().any(|one| one.place == Place::Generic) {
+        return open(Copying::Always);
     }
     // Sockets that share a memory follow the first one. Where its driver can do without copies and that of
     // another cannot, all have to do with them.
-    match try_queues(ports, attached, umem, sizes, Copying::UnlessDriverCan) {
-        Err(OpenError::Kernel { .. }) => try_queues(ports, attached, umem, sizes, Copying::Always),
+    match open(Copying::UnlessDriverCan) {
+        Err(OpenError::Kernel { .. }) => open(Copying::Always),
         result => result,
     }
 }
 
 fn try_queues(
     ports: &[Port],
-    attached: &[Attached],
+    programs: &[Arc<Attached>],
+    opened: Opened,
     umem: &Umem,
     sizes: Sizes,
     copying: Copying,
 ) -> Result<Vec<Queue>, OpenError> {
     let mut queues: Vec<Queue> = Vec::new();
-    for (at, (port, one)) in ports.iter().zip(attached).enumerate() {
+    for (at, (port, one)) in ports.iter().zip(programs).enumerate() {
         let name = port.name.as_str();
-        for place in 0..one.queues as usize {
+        for (place, queue) in queues_of(opened, one.queues).enumerate() {
             let socket = xsk::open().map_err(|error| refused(name, "AF_XDP sockets", error))?;
             if queues.is_empty() {
                 register(&socket, umem, name)?;
             }
             // Below `MOST_QUEUES`.
             let number = queues.len() as u16;
-            let seat = Seat { interface: port.link.index(), port: at, place, number };
+            let seat = Seat { interface: port.link.index(), port: at, place, queue, number };
             let queue = Queue::open(socket, queues.first(), copying, sizes, seat);
             queues.push(queue.map_err(|error| refused_queue(name, error))?);
         }
@@ -228,35 +166,37 @@ fn register(socket: &OwnedFd, umem: &Umem, name: &str) -> Result<(), OpenError> 
     })
 }
 
-/// Tells the program of a port about its sockets, and opens its ears.
-fn gate(port: &Port, attached: Attached, mine: Range<usize>, queues: &[Queue]) -> Result<Gate, OpenError> {
+/// Tells the program of a port about a worker's sockets, and opens its ears.
+fn gate(
+    port: &Port,
+    program: Arc<Attached>,
+    opened: Opened,
+    mine: Range<usize>,
+    queues: &[Queue],
+) -> Result<Gate, OpenError> {
     let name = port.name.as_str();
     for queue in &queues[mine.clone()] {
-        let (key, value) = ((queue.place as u32).to_ne_bytes(), queue.socket().as_raw_fd().to_ne_bytes());
-        bpf::update(&attached.sockets, &key, &value).map_err(kernel(name, "entering a socket in its map"))?;
+        let entered = program.enter(queue.number, queue.socket());
+        entered.map_err(kernel(name, "entering a socket in its map"))?;
     }
-    let heard = heard::open(port.link.index()).map_err(|error| refused(name, "a packet socket", error))?;
-    for group in &port.groups {
-        heard::join(&heard, port.link.index(), *group).map_err(kernel(name, "joining a group"))?;
+    let mut heard = None;
+    if opened.worker == 0 {
+        let index = port.link.index();
+        let socket = heard::open(index).map_err(|error| refused(name, "a packet socket", error))?;
+        for group in &port.groups {
+            heard::join(&socket, index, *group).map_err(kernel(name, "joining a group"))?;
+        }
+        heard = Some(socket);
     }
     let zero_copy = xsk::is_zero_copy(queues[mine.start].socket()).unwrap_or(false);
     let mode = Mode {
-        native: attached.place == Place::Driver,
+        native: program.place == Place::Driver,
         zero_copy,
-        queues: u16::try_from(mine.len()).unwrap_or(u16::MAX),
+        queues: u16::try_from(program.queues).unwrap_or(u16::MAX),
     };
-    Ok(Gate { _link: attached.link, _sockets: attached.sockets, heard, queues: mine, mode })
-}
-
-fn is_taken(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
-}
-
-fn in_use(name: &str, source: io::Error) -> OpenError {
-    if is_taken(&source) {
-        return OpenError::InUse { name: name.to_owned(), source };
-    }
-    refused(name, "attaching the redirect program", source)
+    // The queues of an interface that send are the first ones, and so are those of a worker.
+    let sending = queues_of(opened, program.sending).count().max(1);
+    Ok(Gate { _program: program, heard, queues: mine, sending, mode })
 }
 
 fn refused_queue(name: &str, source: io::Error) -> OpenError {
@@ -268,15 +208,4 @@ fn refused_queue(name: &str, source: io::Error) -> OpenError {
 
 fn kernel<'n>(name: &'n str, operation: &'static str) -> impl FnOnce(io::Error) -> OpenError + 'n {
     move |source| OpenError::Kernel { name: name.to_owned(), operation, source }
-}
-
-/// The error for a step that takes rights, or a part of the kernel that may be missing.
-pub(crate) fn refused(name: &str, operation: &'static str, source: io::Error) -> OpenError {
-    match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => rights::missing(),
-        Some(libc::ENOSYS | libc::EAFNOSUPPORT | libc::ENOPROTOOPT) => {
-            OpenError::Unsupported { what: operation, source }
-        }
-        _ => OpenError::Kernel { name: name.to_owned(), operation, source },
-    }
 }

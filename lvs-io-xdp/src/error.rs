@@ -4,6 +4,8 @@ use std::io;
 
 use lvs_netdev::DeviceError;
 
+use crate::rights;
+
 /// Why an interface could not be opened or asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,6 +22,24 @@ pub enum OpenError {
          (`ethtool -L IF combined N`)"
     )]
     TooManyQueues(usize),
+    /// An interface has fewer queues than there are workers.
+    #[error(
+        "{name} receives and sends by {queues} queue{}, and {workers} workers need one each: {}",
+        if *queues == 1 { "" } else { "s" },
+        describe_queues(name, *workers, *most, *combined)
+    )]
+    TooFewQueues {
+        /// The interface.
+        name: String,
+        /// How many queues receive and send.
+        queues: u32,
+        /// How many workers were asked for.
+        workers: u16,
+        /// The most that the driver can be set to.
+        most: u32,
+        /// Whether the driver counts queues that do both.
+        combined: bool,
+    },
     /// There is no such interface, or it is of another kind.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -134,6 +154,38 @@ fn describe_rights(missing: &[&str], user_namespace: bool) -> String {
     )
 }
 
+/// The cure for too few queues.
+fn describe_queues(name: &str, workers: u16, most: u32, combined: bool) -> String {
+    if most >= u32::from(workers) {
+        return if combined {
+            format!("`ethtool -L {name} combined {workers}`")
+        } else {
+            format!("`ethtool -L {name} rx {workers} tx {workers}`, and for veth the same at the other end")
+        };
+    }
+    format!(
+        "the driver has {most} at the most, so use no more workers than that; a veth pair gets its queues when it is \
+         made (`ip link add A numtxqueues {workers} numrxqueues {workers} type veth peer name B numtxqueues {workers} \
+         numrxqueues {workers}`)"
+    )
+}
+
+/// The error for a step that takes rights, or a part of the kernel that may be missing.
+pub(crate) fn refused(name: &str, operation: &'static str, source: io::Error) -> OpenError {
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => rights::missing(),
+        Some(libc::ENOSYS | libc::EAFNOSUPPORT | libc::ENOPROTOOPT) => {
+            OpenError::Unsupported { what: operation, source }
+        }
+        _ => OpenError::Kernel { name: name.to_owned(), operation, source },
+    }
+}
+
+/// Whether somebody else has what was asked for.
+pub(crate) fn is_taken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
 /// Why an open [`XdpIo`](crate::XdpIo) cannot go on.
 ///
 /// Lost frames, links that are down and interfaces that were deleted are not errors; see
@@ -155,6 +207,21 @@ impl IoError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_few_queues_are_told_with_the_cure_that_fits() {
+        let text = |queues, workers, most, combined| {
+            OpenError::TooFewQueues { name: "eth7".to_owned(), queues, workers, most, combined }.to_string()
+        };
+        assert_eq!(
+            text(1, 4, 8, true),
+            "eth7 receives and sends by 1 queue, and 4 workers need one each: `ethtool -L eth7 combined 4`"
+        );
+        assert!(text(2, 3, 4, false).contains("by 2 queues, and 3 workers"));
+        assert!(text(2, 3, 4, false).contains("`ethtool -L eth7 rx 3 tx 3`"));
+        let fixed = text(1, 3, 2, false);
+        assert!(fixed.contains("2 at the most") && fixed.contains("numrxqueues 3"), "{fixed}");
+    }
 
     #[test]
     fn missing_rights_are_named_with_the_cure_that_fits() {

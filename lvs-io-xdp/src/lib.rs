@@ -22,8 +22,8 @@
 //! hears a copy of it.
 //!
 //! What it does not do: it does not configure interfaces, queues or offloads; it reads no file but those of
-//! `/proc` that tell which rights are missing; it uses one thread; it carries no checksum, segmentation or VLAN
-//! metadata, since AF_XDP has none.
+//! `/proc` that tell which rights are missing; it uses one thread, or one for each member of a
+//! group; it carries no checksum, segmentation or VLAN metadata, since AF_XDP has none.
 //!
 //! ```no_run
 //! use lvs_core::io::{FrameIo, PortId, Verdicts};
@@ -49,15 +49,19 @@
 #![cfg(target_os = "linux")]
 
 mod addresses;
+mod alarm;
 mod assembler;
+mod attached;
 mod config;
 mod engine;
 mod error;
 mod exchange;
+mod group;
 mod heard;
 mod kick;
 mod ledger;
 mod mode;
+mod opening;
 mod outbound;
 mod port;
 mod program;
@@ -77,6 +81,7 @@ mod xdp_io;
 pub use addresses::AddressError;
 pub use config::{Attachment, XdpConfig};
 pub use error::{IoError, OpenError};
+pub use group::AddressControl;
 pub use lvs_netdev::{DeviceError, interface_mac, interface_mtu};
 pub use mode::Mode;
 pub use warning::Warning;

@@ -10,7 +10,7 @@ pub struct Mode {
     pub native: bool,
     /// Frames go between memory and device without a copy by the kernel.
     pub zero_copy: bool,
-    /// How many receive queues are used, a socket each.
+    /// How many receive queues the interface has. Each has a socket; those of a group are shared out among the workers.
     pub queues: u16,
 }
 

@@ -57,7 +57,7 @@ const ATTEMPTS: u32 = 3;
 const SHORTEST: usize = 14;
 
 /// Puts a frame into a transmit ring of port number `at`: of the queue in the same place as the one it came by,
-/// if there is one. It leaves with the next [`kick`]. Answers how many completions made no sense.
+/// if there is one that sends. It leaves with the next [`kick`]. Answers how many completions made no sense.
 pub(crate) fn send(
     engine: &mut Engine,
     port: &mut Port,
@@ -67,8 +67,8 @@ pub(crate) fn send(
 ) -> Result<u64, IoError> {
     let Received { mut frame, start, len } = sent;
     let Engine { gates, queues, ledger, umem } = engine;
-    let mine = &gates[at].queues;
-    let queue = &mut queues[mine.start + place % mine.len()];
+    let gate = &gates[at];
+    let queue = &mut queues[gate.queues.start + place % gate.sending];
     let mut nonsense = 0;
     let mut result = Ok(());
     if len >= SHORTEST && len <= port.longest && port.link.is_up() {

@@ -66,10 +66,10 @@ impl Port {
         look
     }
 
-    /// A frame with an unfinished checksum came in.
-    pub(crate) fn saw_unfinished(&mut self) {
+    /// A frame with an unfinished checksum came in. `is_first` says whether this is news: another worker may have told it.
+    pub(crate) fn saw_unfinished(&mut self, is_first: impl FnOnce() -> bool) {
         if self.unfinished == Unfinished::NotSeen {
-            self.unfinished = Unfinished::Seen;
+            self.unfinished = if is_first() { Unfinished::Seen } else { Unfinished::Told };
         }
     }
 

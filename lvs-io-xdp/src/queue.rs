@@ -31,9 +31,10 @@ pub(crate) struct Queue {
     // Before the socket: rings are mappings of it.
     exchange: Exchange,
     socket: OwnedFd,
-    /// Which port it belongs to, and which of its queues it is.
+    /// Which port it belongs to, which of this worker's queues there it is, and its number at the interface.
     pub(crate) port: usize,
     pub(crate) place: usize,
+    pub(crate) number: u32,
     /// Something was put into the transmit ring that the kernel has not been shown.
     unpublished: bool,
     /// What the kernel had counted when it was asked last.
@@ -56,8 +57,10 @@ pub(crate) struct Seat {
     pub(crate) interface: u32,
     /// Its port.
     pub(crate) port: usize,
-    /// Which of the interface's queues it is.
+    /// Which of the queues that this worker has of the interface it is.
     pub(crate) place: usize,
+    /// The queue's number at the interface.
+    pub(crate) queue: u32,
     /// The socket's number in the ledger.
     pub(crate) number: u16,
 }
@@ -84,7 +87,7 @@ impl Queue {
                 Copying::Always => libc::XDP_USE_NEED_WAKEUP | libc::XDP_COPY,
             }),
         };
-        xsk::bind_queue(&socket, seat.interface, seat.place as u32, &binding)?;
+        xsk::bind_queue(&socket, seat.interface, seat.queue, &binding)?;
         // Kernels that do not know it send 32 frames a call and are called more often.
         let _ = xsk::set_transmit_budget(&socket, sizes.transmit);
         let _ = sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
@@ -93,6 +96,7 @@ impl Queue {
             socket,
             port: seat.port,
             place: seat.place,
+            number: seat.queue,
             unpublished: false,
             losses: Cell::default(),
         })

@@ -1,6 +1,8 @@
 //! The AF_XDP sockets of several interfaces as one [`FrameIo`].
 
 use std::io;
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
@@ -10,13 +12,16 @@ use lvs_core::io::{
 use lvs_core::{MacAddr, Subnet};
 use lvs_netdev::Look;
 
-use crate::addresses::{AddressError, Addresses};
-use crate::config::{ADDRESSES, ENTRIES, XdpConfig};
-use crate::engine::{self, Engine};
+use crate::addresses::AddressError;
+use crate::alarm::Alarm;
+use crate::config::XdpConfig;
+use crate::engine::Engine;
 use crate::error::{IoError, OpenError};
 use crate::exchange::{Batch, Received};
+use crate::group::{AddressControl, Shared};
 use crate::heard::{self, Heard};
 use crate::mode::Mode;
+use crate::opening::Opening;
 use crate::outbound::{Way, Ways};
 use crate::port::Port;
 use crate::queue::Queue;
@@ -41,7 +46,8 @@ use crate::{outbound, sys, tag, unfinished};
 ///
 /// **Links.** [`poll_event`](FrameIo::poll_event) tells the state of each link once after opening, and each
 /// change within a second. A deleted interface is a link that is down; when there is one of the same name
-/// again, all sockets are opened anew, and frames that were in their rings are lost.
+/// again, all sockets are opened anew, and frames that were in their rings are lost. In a group each worker tells of all
+/// links, and opens its own sockets anew.
 ///
 /// **Loss.** `receive_lost` counts frames for which there was no memory or which were longer than it.
 /// `transmit_lost` counts frames that were not taken: the ring stayed full, the link is down, longer than the
@@ -49,7 +55,10 @@ use crate::{outbound, sys, tag, unfinished};
 pub struct XdpIo {
     engine: Option<Engine>,
     ports: Vec<Port>,
-    addresses: Addresses,
+    shared: Arc<Shared>,
+    /// Its number in the group.
+    worker: u16,
+    alarm: Arc<Alarm>,
     config: XdpConfig,
     warnings: Vec<Warning>,
     poll_entries: Vec<libc::pollfd>,
@@ -80,31 +89,21 @@ pub struct XdpStatistics {
 }
 
 impl XdpIo {
-    /// Opens the interfaces: attaches the redirect program to each and takes the memory of all sockets. Waits up
-    /// to half a second for an interface that is in use: the kernel lets go of what a process had a moment after
-    /// its end.
-    ///
-    /// # Errors
-    /// See [`OpenError`]; nothing stays open then.
-    pub fn open(config: &XdpConfig) -> Result<Self, OpenError> {
-        check(config)?;
-        let now = Instant::now();
-        let mut ports = Vec::new();
-        for (i, name) in config.interfaces.iter().enumerate() {
-            if config.interfaces[..i].contains(name) {
-                return Err(OpenError::DuplicateInterface(name.clone()));
-            }
-            ports.push(Port::new(name, now)?);
-        }
-        let addresses = Addresses::new(config.max_addresses)
-            .map_err(|error| engine::refused(&config.interfaces[0], "maps of prefixes", error))?;
-        let (engine, warnings) = open_patiently(config, &ports, &addresses, now + LETTING_GO)?;
+    pub(crate) fn of(opening: Opening) -> Result<Self, OpenError> {
+        let Opening { engine, ports, shared, worker, config, warnings } = opening;
+        let alarm = Alarm::new().map_err(|source| OpenError::Kernel {
+            name: config.interfaces[0].clone(),
+            operation: "making an event descriptor",
+            source,
+        })?;
         let mut io = Self {
             longest_frame: engine.umem.longest_frame(),
             engine: Some(engine),
             ports,
-            addresses,
-            config: config.clone(),
+            shared,
+            worker,
+            alarm: Arc::new(alarm),
+            config,
             warnings,
             poll_entries: Vec::new(),
             turn: 0,
@@ -126,13 +125,26 @@ impl XdpIo {
     /// `take` is to hold all addresses that the director answers for: VIPs, prefixes of mark rules, its own
     /// addresses that the host's kernel does not have. `leave` holds the kernel's own.
     ///
-    /// May be called at any time. Only what differs is changed, in O(n log n).
+    /// May be called at any time. Only what differs is changed, in O(n log n). In a group it is said for all workers,
+    /// whichever is told.
     ///
     /// # Errors
     /// If there are more than [`max_addresses`](XdpConfig::max_addresses) of a family, and nothing is changed then; or the
     /// kernel refuses.
     pub fn set_addresses(&mut self, take: &[Subnet], leave: &[Subnet]) -> Result<(), AddressError> {
-        self.addresses.set(take, leave)
+        self.address_control().set(take, leave)
+    }
+
+    /// What says this from another thread.
+    #[must_use]
+    pub fn address_control(&self) -> AddressControl {
+        AddressControl(Arc::clone(&self.shared))
+    }
+
+    /// Ends a [`wait`](FrameIo::wait) from another thread, the one that goes on or the next: for a worker's inbox.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.alarm))
     }
 
     /// The name of a port's interface.
@@ -147,7 +159,7 @@ impl XdpIo {
         Some(self.engine.as_ref()?.gates.get(usize::from(port.0))?.mode)
     }
 
-    /// What was found wrong when the interfaces were opened, as far as it is no error.
+    /// What was found wrong when the interfaces were opened, as far as it is no error. In a group the first one has it.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -184,7 +196,7 @@ impl XdpIo {
             port.link.follow(index, now);
         }
         let mut warnings = Vec::new();
-        match Engine::open(&self.config, &self.ports, &self.addresses, &mut warnings) {
+        match Engine::open(&self.config, &self.ports, &self.shared, self.worker, &mut warnings) {
             Ok(engine) => {
                 self.longest_frame = engine.umem.longest_frame();
                 self.engine = Some(engine);
@@ -204,13 +216,12 @@ impl XdpIo {
     }
 
     fn renew_poll_entries(&mut self) {
-        let Some(engine) = &self.engine else {
-            self.poll_entries.clear();
-            return;
-        };
-        let queues = engine.queues.iter().map(|queue| sys::poll_entry(queue.socket()));
-        let heard = engine.gates.iter().map(|gate| sys::poll_entry(&gate.heard));
-        self.poll_entries = queues.chain(heard).collect();
+        self.poll_entries.clear();
+        self.poll_entries.push(sys::poll_entry(self.alarm.descriptor()));
+        let Some(engine) = &self.engine else { return };
+        self.poll_entries.extend(engine.queues.iter().map(|queue| sys::poll_entry(queue.socket())));
+        self.poll_entries
+            .extend(engine.gates.iter().filter_map(|gate| gate.heard.as_ref()).map(sys::poll_entry));
     }
 
     /// What is to be done once a call: memory comes back from the transmit side and goes to the receive side.
@@ -238,11 +249,12 @@ impl XdpIo {
     fn receive_heard(&mut self) -> Option<(usize, Batch)> {
         let engine = self.engine.as_mut()?;
         for (at, gate) in engine.gates.iter().enumerate() {
+            let Some(heard) = &gate.heard else { continue };
             let mut batch = Batch::new();
             while !batch.is_full() {
                 let Some(mut frame) = engine.ledger.take() else { break };
                 let buffer = &mut engine.umem.bytes(&mut frame)[HEADROOM..];
-                match heard::receive(&gate.heard, buffer) {
+                match heard::receive(heard, buffer) {
                     Heard::Frame(len) => batch.push(Received { frame, start: HEADROOM, len }),
                     Heard::TooLong => {
                         self.receive_lost += 1;
@@ -300,7 +312,7 @@ impl XdpIo {
             self.samples -= 1;
             if frames.first().is_some_and(|frame| unfinished::is_unfinished(frame.bytes())) {
                 self.details.unfinished_checksums += 1;
-                self.ports[port].saw_unfinished();
+                self.ports[port].saw_unfinished(|| self.shared.is_first_unfinished(port));
             }
         }
         let verdicts = handler(&mut frames);
@@ -451,6 +463,9 @@ impl FrameIo for XdpIo {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(IoError::new(None, "poll", error)),
         }
+        if self.poll_entries.first().is_some_and(|entry| entry.revents != 0) {
+            self.alarm.clear();
+        }
         self.take_errors();
         self.look();
         Ok(())
@@ -464,8 +479,8 @@ impl FrameIo for XdpIo {
         if port.groups.contains(&group) {
             return Ok(());
         }
-        if let Some(engine) = &self.engine {
-            match heard::join(&engine.gates[at].heard, port.link.index(), group) {
+        if let Some(heard) = self.engine.as_ref().and_then(|engine| engine.gates[at].heard.as_ref()) {
+            match heard::join(heard, port.link.index(), group) {
                 Ok(()) => {}
                 // The interface is gone; its successor is asked when it comes.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
@@ -501,8 +516,10 @@ impl XdpIo {
         let Some(engine) = &self.engine else { return };
         let now = Instant::now();
         let queues = engine.queues.iter().map(|queue| (queue.port, queue.socket()));
-        let heard = engine.gates.iter().enumerate().map(|(port, gate)| (port, &gate.heard));
-        for (entry, (port, socket)) in self.poll_entries.iter().zip(queues.chain(heard)) {
+        let heard = engine.gates.iter().enumerate();
+        let heard = heard.filter_map(|(port, gate)| Some((port, gate.heard.as_ref()?)));
+        // The first entry is the alarm's.
+        for (entry, (port, socket)) in self.poll_entries.iter().skip(1).zip(queues.chain(heard)) {
             if entry.revents & !libc::POLLIN == 0 {
                 continue;
             }
@@ -521,24 +538,6 @@ impl std::fmt::Debug for XdpIo {
     }
 }
 
-/// Opens everything; tries again until `end` where something is in use.
-fn open_patiently(
-    config: &XdpConfig,
-    ports: &[Port],
-    addresses: &Addresses,
-    end: Instant,
-) -> Result<(Engine, Vec<Warning>), OpenError> {
-    loop {
-        let mut warnings = Vec::new();
-        match Engine::open(config, ports, addresses, &mut warnings) {
-            Err(OpenError::InUse { .. }) if Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            result => return result.map(|engine| (engine, warnings)),
-        }
-    }
-}
-
 fn receive_losses(engine: &Engine) -> u64 {
     let of = |queue: &Queue| {
         let losses = queue.losses();
@@ -547,32 +546,6 @@ fn receive_losses(engine: &Engine) -> u64 {
     engine.queues.iter().map(of).sum()
 }
 
-fn check(config: &XdpConfig) -> Result<(), OpenError> {
-    if config.interfaces.is_empty() {
-        return Err(OpenError::NoInterface);
-    }
-    let entries =
-        [("receive_entries", config.receive_entries), ("transmit_entries", config.transmit_entries)];
-    for (field, value) in entries {
-        if !ENTRIES.contains(&value) || !value.is_power_of_two() {
-            let (least, most) = (*ENTRIES.start(), *ENTRIES.end());
-            return Err(OpenError::OutOfRange { field, value, least, most, more: ", powers of two" });
-        }
-    }
-    if !ADDRESSES.contains(&config.max_addresses) {
-        return Err(OpenError::OutOfRange {
-            field: "max_addresses",
-            value: config.max_addresses,
-            least: *ADDRESSES.start(),
-            most: *ADDRESSES.end(),
-            more: "",
-        });
-    }
-    Ok(())
-}
-
-/// How long the kernel may take to let go of what an ended process had.
-const LETTING_GO: Duration = Duration::from_millis(500);
 /// Looking costs a clock reading; in a pause it is made at every call.
 const BATCHES_BETWEEN_LOOKS: u32 = 256;
 /// Listening costs a system call a port; in a pause it is made at every call. Divides the number above.

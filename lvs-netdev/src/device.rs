@@ -20,12 +20,14 @@ pub struct Device {
     socket: UnixDatagram,
 }
 
-/// How many queues an interface has for received frames.
+/// How many queues an interface has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queues {
-    /// In use now; at least 1.
+    /// That receive, now; at least 1.
     pub used: u32,
-    /// The most that the driver can be set to (`ethtool -L`).
+    /// That send, now; at least 1. Where both kinds are the same queues, this is the same number.
+    pub sending: u32,
+    /// The most of both kinds that the driver can be set to (`ethtool -L`).
     pub most: u32,
     /// Whether a queue receives and sends, as with most cards (`ethtool -L IF combined N`), or there are queues of either kind
     /// (`rx N tx N`, as with veth).
@@ -154,10 +156,11 @@ impl Device {
 
 impl Queues {
     fn of(channels: sys::Channels) -> Self {
-        let sys::Channels { receive, most_receive, combined, most_combined } = channels;
+        let sys::Channels { receive, most_receive, send, most_send, combined, most_combined } = channels;
         Self {
             used: receive.saturating_add(combined).max(1),
-            most: most_receive.max(most_combined).max(1),
+            sending: send.saturating_add(combined).max(1),
+            most: most_receive.min(most_send).max(most_combined).max(1),
             combined: most_combined > 0,
         }
     }
@@ -225,13 +228,16 @@ mod tests {
 
     #[test]
     fn queues_are_those_that_receive_alone_or_combined() {
-        let of = |receive, most_receive, combined, most_combined| {
-            Queues::of(sys::Channels { receive, most_receive, combined, most_combined })
+        let of = |[receive, most_receive]: [u32; 2],
+                  [send, most_send]: [u32; 2],
+                  [combined, most_combined]: [u32; 2]| {
+            Queues::of(sys::Channels { receive, most_receive, send, most_send, combined, most_combined })
         };
-        assert_eq!(of(2, 4, 0, 0), Queues { used: 2, most: 4, combined: false });
-        assert_eq!(of(0, 0, 3, 16), Queues { used: 3, most: 16, combined: true });
-        assert_eq!(of(1, 8, 3, 8), Queues { used: 4, most: 8, combined: true });
-        assert_eq!(of(0, 0, 0, 0), Queues { used: 1, most: 1, combined: false });
-        assert_eq!(of(u32::MAX, 1, u32::MAX, 1).used, u32::MAX);
+        let queues = |used, sending, most, combined| Queues { used, sending, most, combined };
+        assert_eq!(of([2, 4], [1, 3], [0, 0]), queues(2, 1, 3, false));
+        assert_eq!(of([0, 0], [0, 0], [3, 16]), queues(3, 3, 16, true));
+        assert_eq!(of([1, 8], [0, 8], [3, 8]), queues(4, 3, 8, true));
+        assert_eq!(of([0, 0], [0, 0], [0, 0]), queues(1, 1, 1, false));
+        assert_eq!(of([u32::MAX, 1], [0, 1], [u32::MAX, 1]).used, u32::MAX);
     }
 }

@@ -66,6 +66,9 @@ pub(crate) struct Channels {
     /// Queues that only receive.
     pub(crate) receive: u32,
     pub(crate) most_receive: u32,
+    /// Queues that only send.
+    pub(crate) send: u32,
+    pub(crate) most_send: u32,
     /// Queues that receive and send.
     pub(crate) combined: u32,
     pub(crate) most_combined: u32,
@@ -77,8 +80,8 @@ pub(crate) fn channels(socket: &impl AsRawFd, name: &str) -> io::Result<Channels
     let mut words = [0u32; 9];
     words[0] = ETHTOOL_GET_CHANNELS;
     ethtool(socket, name, &mut words)?;
-    let [_, most_receive, _, _, most_combined, receive, _, _, combined] = words;
-    Ok(Channels { receive, most_receive, combined, most_combined })
+    let [_, most_receive, most_send, _, most_combined, receive, send, _, combined] = words;
+    Ok(Channels { receive, most_receive, send, most_send, combined, most_combined })
 }
 
 /// The offloads of ETHTOOL_GFLAGS, as bits.

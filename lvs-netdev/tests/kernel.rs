@@ -52,7 +52,10 @@ fn description() -> Outcome {
         // IFF_UP, IFF_BROADCAST, IFF_RUNNING.
         assert_eq!(device.flags()? & 0x43, 0x43);
         let queues = device.queues()?.ok_or("veth tells its queues")?;
-        assert!(queues.used == 1 && queues.most >= 1 && !queues.combined, "{queues:?}");
+        assert!(
+            (queues.used, queues.sending) == (1, 1) && queues.most >= 1 && !queues.combined,
+            "{queues:?}"
+        );
         let error = Device::find("eth7").err().ok_or("there is no eth7")?;
         assert_eq!(
             error.to_string(),

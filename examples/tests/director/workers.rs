@@ -59,7 +59,7 @@ fn exact_turns() -> Outcome {
     Ok(())
 }
 
-fn ask(from: IpAddr, service: SocketAddr) -> io::Result<Vec<u8>> {
+pub(crate) fn ask(from: IpAddr, service: SocketAddr) -> io::Result<Vec<u8>> {
     let socket = UdpSocket::bind((from, 0))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send_to(b"hello", service)?;

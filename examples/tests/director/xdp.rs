@@ -1,6 +1,6 @@
 //! The director over AF_XDP sockets. Where those are not allowed, says so and counts as ignored.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libtest_mimic::Failed;
 use lvs_io_xdp::{OpenError, XdpConfig, XdpIo};
@@ -19,6 +19,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("over_xdp_an_upload_arrives_byte_for_byte", upload),
     ("over_xdp_senders_with_offloads_are_told_apart", unfinished),
     ("over_xdp_a_dip_that_the_kernel_does_not_have_is_answered_for", own_dip),
+    ("over_xdp_three_workers_take_exact_turns", workers),
+    ("over_xdp_workers_carry_an_upload_byte_for_byte", workers_upload),
+    ("over_xdp_workers_without_queues_are_refused_with_the_cure", workers_refused),
     ("over_xdp_a_second_director_is_refused", second),
 ];
 
@@ -44,6 +47,7 @@ const FINISHED: TopologyOptions = TopologyOptions {
     hold_vip: true,
     mtu: 1500,
     offload: false,
+    queues: 1,
     switch: SwitchOptions { snooping: true, querier: false },
 };
 
@@ -190,5 +194,106 @@ fn second() -> Outcome {
     next.wait_ready()?;
     assert_eq!(cluster.fetch(Family::V4)?, "server2");
     next.stop(Signal::SIGTERM)?;
+    Ok(())
+}
+
+/// Topology B with so many queues everywhere: the kernels spread flows over them as a card does.
+fn cluster_of(queues: u32) -> Result<Cluster, Failed> {
+    native(Topology::b(TopologyOptions { queues, ..FINISHED })?)
+}
+
+/// Clients of all workers, whose frames come in by all queues: two of three are handed over.
+fn workers() -> Outcome {
+    const CLIENTS: u32 = 12;
+    const EACH: u64 = 10;
+    let cluster = cluster_of(3)?;
+    let net = &cluster.net;
+    let IpAddr::V4(first) = net.client_addresses.v4 else { return Err("an IPv4 client".into()) };
+    let clients: Vec<IpAddr> =
+        (1..=CLIENTS).map(|n| IpAddr::V4(Ipv4Addr::from_bits(first.to_bits() + n))).collect();
+    for client in &clients {
+        net.client.add_address("eth0", lvs_core::Subnet::new(*client, 24).ok_or("a subnet")?)?;
+    }
+    let udp_service = SocketAddr::new(cluster.vip(Family::V4), 5000);
+    let echoes: Result<Vec<_>, _> =
+        net.servers.iter().map(|server| udp::Echo::start(&server.host, udp_service)).collect();
+    let echoes = echoes?;
+    let rules =
+        cluster.rules("-t", Family::V4, 80, "rr", &[]) + &cluster.rules("-u", Family::V4, 5000, "rr", &[]);
+    cluster.write_rules(&rules)?;
+    let director = cluster.director(Family::V4, "--io xdp --workers 3").run()?;
+    director.wait_ready()?;
+    assert_eq!(director.lines("3 workers; room for").len(), 1);
+    let modes = director.lines("AF_XDP");
+    assert!(modes.len() == 1 && modes[0].contains("eth0: AF_XDP native, copy mode, 3 queues"), "{modes:?}");
+    assert_eq!(cluster.fetch_in_turn(Family::V4, 30)?, in_turn(&["server2", "server1"], 30));
+    for _ in 0..EACH {
+        for client in &clients {
+            let answer = net.client.run(|| crate::workers::ask(*client, udp_service))?;
+            assert!(answer.ends_with(b"hello"), "{answer:?}");
+        }
+    }
+    let half = EACH * u64::from(CLIENTS) / 2;
+    assert_eq!(echoes.iter().map(udp::Echo::answered).collect::<Vec<_>>(), [half, half]);
+    // The host's kernel stays reachable.
+    let own: SocketAddr = "192.168.0.208:7".parse()?;
+    let _echo = udp::Echo::start(&net.director, own)?;
+    assert!(udp::ask(&net.client, own, b"hello", PATIENCE)?.ends_with(b"hello"));
+    let ended = director.stop(Signal::SIGTERM)?;
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.lines("WARN"), [""; 0]);
+    assert_eq!(ended.lines("eth0 is up").len(), 1, "{:#?}", ended.log);
+    assert_eq!(ended.lines("; lost: 0 before they were read, 0 on the way out").len(), 1, "{:#?}", ended.log);
+    let services = listing::read(&ended.stdout)?;
+    let [web, datagrams] = &services[..] else { return Err("two services".into()) };
+    assert_eq!(web.connections(), [("192.168.0.111:80", 15), ("192.168.0.188:80", 15)]);
+    assert_eq!(datagrams.connections(), [("192.168.0.111:5000", half), ("192.168.0.188:5000", half)]);
+    Ok(())
+}
+
+/// Several connections at a time, over all queues, in both families.
+fn workers_upload() -> Outcome {
+    const BYTES: u64 = 16 << 20;
+    let cluster = cluster_of(2)?;
+    let everywhere = SocketAddr::new([0; 16].into(), 9000);
+    let servers = cluster.net.servers.iter().map(|server| bulk::Server::start(&server.host, everywhere));
+    let _servers = servers.collect::<Result<Vec<_>, _>>()?;
+    for family in [Family::V4, Family::V6] {
+        cluster.write_rules(&cluster.rules("-t", family, 9000, "rr", &[]))?;
+        let director = cluster.director(family, "--io xdp --workers 2").run()?;
+        director.wait_ready()?;
+        let service = SocketAddr::new(cluster.vip(family), 9000);
+        std::thread::scope(|scope| -> Outcome {
+            let client = &cluster.net.client;
+            let threads: Vec<_> = (0..3)
+                .map(|_| scope.spawn(move || bulk::upload(client, service, BYTES, 4 * PATIENCE)))
+                .collect();
+            for thread in threads {
+                let up = thread.join().map_err(|_| "a panic")??;
+                assert_eq!(up.bytes, BYTES);
+                eprintln!("16 MiB through one of two workers: {:.1} Gbit/s", up.gigabits_per_second());
+            }
+            Ok(())
+        })?;
+        let ended = director.stop(Signal::SIGTERM)?;
+        let [service] = &listing::read(&ended.stdout)?[..] else { return Err("one service".into()) };
+        assert_eq!(service.total.connections, 3);
+        assert!(service.total.in_bytes > 3 * BYTES, "{service:?}");
+    }
+    Ok(())
+}
+
+fn workers_refused() -> Outcome {
+    let cluster = cluster_of(2)?;
+    cluster.write_rules(&cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    let refused = |options| cluster.director(Family::V4, options).run()?.wait();
+    let few = refused("--io xdp --workers 3")?;
+    assert_eq!(few.status.code(), Some(2));
+    let line = "eth0 receives and sends by 2 queues, and 3 workers need one each";
+    assert_eq!(few.lines(line).len(), 1, "{:#?}", few.log);
+    cluster.net.director.set_mtu("eth0", 2031)?;
+    let long = refused("--io xdp --workers 2")?;
+    assert_eq!(long.status.code(), Some(2));
+    assert_eq!(long.lines("ip link set eth0 mtu 2030").len(), 1, "{:#?}", long.log);
     Ok(())
 }

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::task::Waker;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrayvec::ArrayVec;
@@ -64,12 +65,18 @@ struct Inbox {
     /// How many there are, to be looked at without the lock.
     count: AtomicUsize,
     letters: Mutex<Box<[Letter]>>,
+    /// Whom to wake when there is a first one.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Inbox {
     fn new() -> Self {
         let letters: Vec<Letter> = core::iter::repeat_with(|| Letter::EMPTY).take(INBOX).collect();
-        Self { count: AtomicUsize::new(0), letters: Mutex::new(letters.into_boxed_slice()) }
+        Self {
+            count: AtomicUsize::new(0),
+            letters: Mutex::new(letters.into_boxed_slice()),
+            waker: Mutex::new(None),
+        }
     }
 
     fn put(&self, frame: &Frame<'_>) -> bool {
@@ -85,6 +92,12 @@ impl Inbox {
         room.copy_from_slice(bytes);
         (letter.len, letter.port, letter.meta) = (bytes.len(), frame.port(), *frame.meta());
         self.count.store(at + 1, Ordering::Relaxed);
+        drop(letters);
+        if at == 0
+            && let Some(waker) = &*lock(&self.waker)
+        {
+            waker.wake_by_ref();
+        }
         true
     }
 }
@@ -386,6 +399,12 @@ impl<M: TableMemory> GroupMember<M> {
         self.place
     }
 
+    /// What wakes this worker while it waits for frames, called when another worker has one for it and its inbox was empty. It
+    /// must not wait. Without it a worker should not wait longer than some milliseconds.
+    pub fn set_waker(&self, waker: Waker) {
+        *lock(&self.shared.inboxes[usize::from(self.place)].waker) = Some(waker);
+    }
+
     fn worker(&self) -> MutexGuard<'_, Worker<M>> {
         lock(&self.shared.workers[usize::from(self.place)])
     }
@@ -492,8 +511,8 @@ impl<M: TableMemory> GroupMember<M> {
         common.take_neighbour_updates(now);
     }
 
-    /// As [`Director::turn`](crate::Director::turn), on this worker's device. A worker should not wait longer than some
-    /// milliseconds afterwards: what others have for it does not wake its device.
+    /// As [`Director::turn`](crate::Director::turn), on this worker's device. Without a [waker](Self::set_waker) a worker should
+    /// not wait longer than some milliseconds afterwards: what others have for it does not wake its device.
     ///
     /// # Errors
     /// When the device is gone for good.

@@ -59,6 +59,13 @@ pub(crate) fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<
     Ok(own(descriptor))
 }
 
+/// A counter that is readable while it is not 0 (eventfd(2)); it never waits.
+pub(crate) fn event_descriptor() -> io::Result<OwnedFd> {
+    // SAFETY: the call touches no memory.
+    let descriptor = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    Ok(own(descriptor))
+}
+
 /// Takes a descriptor that a call has just made.
 fn own(descriptor: RawFd) -> OwnedFd {
     // SAFETY: the callers pass what the kernel answered a moment ago; nobody else knows it.

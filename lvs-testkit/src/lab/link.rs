@@ -17,7 +17,7 @@ use super::host::Host;
 
 /// A network card to be: what it is called, where it is, and how it is set up.
 ///
-/// Defaults: a MAC of its own (02:6c:76:73:..), MTU 1500, no addresses, offloads as the kernel has them
+/// Defaults: a MAC of its own (02:6c:76:73:..), MTU 1500, one queue, no addresses, offloads as the kernel has them
 /// (checksums and segmentation are left to the receiver: frames up to 64 KiB with unfinished checksums
 /// cross the cable).
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ pub struct Nic {
     pub(super) host: Host,
     pub(super) name: String,
     pub(super) mac: MacAddr,
+    pub(super) queues: u32,
     mtu: u32,
     addresses: Vec<Subnet>,
     offload: bool,
@@ -55,10 +56,18 @@ impl Nic {
             host: host.clone(),
             name: name.to_owned(),
             mac: MacAddr([0x02, b'l', b'v', b's', high, low]),
+            queues: 1,
             mtu: 1500,
             addresses: Vec::new(),
             offload: true,
         }
+    }
+
+    /// How many queues it receives and sends by, 1 to 4096. The kernel spreads what it sends over them by flow; a frame comes in by
+    /// the queue with the number of that by which it left the other end, and is forwarded by the queue that it came by.
+    pub const fn queues(mut self, queues: u32) -> Self {
+        self.queues = queues;
+        self
     }
 
     /// Its Ethernet address.
@@ -95,6 +104,11 @@ impl Nic {
             LinkAttribute::Address(self.mac.0.to_vec()),
             LinkAttribute::NetNsFd(self.host.descriptor()),
         ];
+        // The kernel's default is one, with room for as many as there are processors.
+        if self.queues > 1 {
+            message.attributes.push(LinkAttribute::NumTxQueues(self.queues));
+            message.attributes.push(LinkAttribute::NumRxQueues(self.queues));
+        }
         message
     }
 

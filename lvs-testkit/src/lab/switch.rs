@@ -86,7 +86,7 @@ impl Switch {
     }
 
     /// Plugs a card in and waits until frames can pass. The port takes frames of any length; what is too
-    /// long for another card is lost on the way to it, as on a real switch.
+    /// long for another card is lost on the way to it, as on a real switch. It has as many queues as the card.
     ///
     /// # Errors
     /// If the card's host has a card of that name already, or the kernel refuses.
@@ -94,7 +94,8 @@ impl Switch {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("p{}", ports.len() + 1);
         let (host, card) = (nic.host.name().to_owned(), nic.name.clone());
-        cable(nic, Nic::new(&self.host, &name).mtu(65_535))?;
+        let port = Nic::new(&self.host, &name).mtu(65_535).queues(nic.queues);
+        cable(nic, port)?;
         let index = self.host.interface(&name)?.index;
         let mut message = LinkMessage::default();
         message.header.index = index;

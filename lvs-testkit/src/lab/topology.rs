@@ -50,6 +50,8 @@ pub struct TopologyOptions {
     /// Whether cards leave checksums and segmentation to the receiver, as the kernel has it by default.
     /// Default: on.
     pub offload: bool,
+    /// How many queues all cards have; see [`Nic::queues`]. Default: 1.
+    pub queues: u32,
     /// How the switches treat group addresses.
     pub switch: SwitchOptions,
 }
@@ -62,6 +64,7 @@ impl Default for TopologyOptions {
             hold_vip: true,
             mtu: 1500,
             offload: true,
+            queues: 1,
             switch: SwitchOptions::default(),
         }
     }
@@ -149,7 +152,7 @@ impl Segment {
     fn nic(self, owner: &Host, name: &str, host: u8, options: &TopologyOptions) -> Nic {
         let [v4, v6] = self.subnets(host);
         let nic = Nic::new(owner, name).mac(self.mac(host)).mtu(options.mtu).offload(options.offload);
-        nic.address(v4).address(v6)
+        nic.queues(options.queues).address(v4).address(v6)
     }
 }
 

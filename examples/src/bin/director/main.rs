@@ -27,7 +27,7 @@ use lvs_admin::listing::{self, Columns, Order, Style};
 use lvs_core::io::{FrameIo, IoStatistics};
 use lvs_core::listing::ServiceListing;
 use lvs_core::{Director, Event};
-use lvs_examples::backend::{Io, open_xdp};
+use lvs_examples::backend::{Io, open_xdp, open_xdp_group};
 use lvs_examples::clock::Clock;
 use lvs_examples::{run, words};
 use lvs_hugepages::HugePages;
@@ -75,18 +75,25 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    let is_group = plan.workers > NonZeroU16::MIN;
     match plan.io {
-        Io::Afpacket if plan.workers > NonZeroU16::MIN => {
-            let workers = plan.workers;
-            workers::run(plan, workers, &stop)
-        }
         Io::Afpacket => {
-            let io = PacketIo::open(&PacketConfig::new(plan.ports.iter().cloned()))?;
-            run_over(io, plan, &stop)
+            let config = PacketConfig::new(plan.ports.iter().cloned());
+            if is_group {
+                return workers::run(PacketIo::open_group(&config, plan.workers)?, plan, &stop);
+            }
+            run_over(PacketIo::open(&config)?, plan, &stop)
         }
         Io::Xdp => {
-            let io = open_xdp(&plan.ports, &plan.config.interfaces, &plan.addresses)?;
-            run_over(io, plan, &stop)
+            let (ports, interfaces, addresses) = (&plan.ports, &plan.config.interfaces, &plan.addresses);
+            if is_group {
+                return workers::run(
+                    open_xdp_group(ports, interfaces, addresses, plan.workers)?,
+                    plan,
+                    &stop,
+                );
+            }
+            run_over(open_xdp(ports, interfaces, addresses)?, plan, &stop)
         }
     }
 }

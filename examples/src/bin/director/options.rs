@@ -50,7 +50,10 @@ struct Raw {
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
     io: Io,
 
-    /// How many threads take frames, each with packet sockets of its own; the frames of a client go to one of them
+    /// How many threads take frames, each with sockets of its own. With packet sockets the kernel gives the frames of a client
+    /// to one of them. With AF_XDP each has queues of every interface to itself, so an interface needs as many queues as there
+    /// are workers (`ethtool -L NAME combined N`); the card spreads flows over them, and frames of a client that belongs to
+    /// another worker are handed to it
     #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN)]
     workers: NonZeroU16,
 

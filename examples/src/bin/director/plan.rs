@@ -7,6 +7,7 @@ use std::path::Path;
 
 use lvs_admin::{knobs, rules};
 use lvs_core::config::{ApplyError, Knobs, ServiceKey};
+use lvs_core::director::TRANSMIT_BUFFER;
 use lvs_core::{Change, DirectorConfig, InterfaceConfig, PortId, Subnet};
 use lvs_examples::backend::{Addresses, Io};
 use lvs_examples::run;
@@ -41,11 +42,6 @@ type Error = Box<dyn std::error::Error>;
 
 impl Plan {
     pub(crate) fn make(options: &Options) -> Result<Self, Error> {
-        if options.workers > NonZeroU16::MIN && options.io != Io::Afpacket {
-            return Err("--workers: several workers need --io afpacket, where the kernel gives the frames of a client to one \
-                        of them"
-                .into());
-        }
         if options.workers > NonZeroU16::MIN && options.interfaces.iter().any(|one| one.vlan.inner != 0) {
             return Err("--workers: frames with two VLAN tags cannot be shared out among workers".into());
         }
@@ -65,6 +61,7 @@ impl Plan {
         for interface in &options.interfaces {
             plan.add_interface(interface, &host)?;
         }
+        plan.check_handover()?;
         plan.config.max_connections = options.max_connections;
         let mut values = Knobs::default();
         for assignment in &options.sysctl {
@@ -133,6 +130,24 @@ impl Plan {
             owns_addresses: held == 0,
         });
         Ok(())
+    }
+
+    /// Over AF_XDP frames come to any worker, and go from one to another in buffers of a certain length.
+    fn check_handover(&self) -> Result<(), Error> {
+        /// An Ethernet header with a tag.
+        const AROUND: usize = 18;
+        const MOST: u16 = (TRANSMIT_BUFFER - AROUND) as u16;
+        if self.workers == NonZeroU16::MIN || self.io != Io::Xdp {
+            return Ok(());
+        }
+        match self.config.interfaces.iter().zip(&self.interface_names).find(|(one, _)| one.mtu > MOST) {
+            None => Ok(()),
+            Some((InterfaceConfig { mtu, .. }, name)) => Err(format!(
+                "--workers: over AF_XDP workers hand each other frames, which may be 2 KiB long, and {name} has an MTU of \
+                 {mtu}; set it to {MOST} or less (`ip link set {name} mtu {MOST}`), or use one worker, or --io afpacket"
+            )
+            .into()),
+        }
     }
 
     fn load_rules(&mut self, path: &Path) -> Result<(), Error> {

@@ -1,8 +1,9 @@
-//! A director with several workers: a thread each, with packet sockets of its own; the main thread says what happens.
+//! A director with several workers: a thread each, with a device of its own; the main thread says what happens.
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -12,24 +13,46 @@ use lvs_core::io::{FrameIo, IoStatistics};
 use lvs_examples::clock::Clock;
 use lvs_examples::words;
 use lvs_hugepages::HugePages;
-use lvs_io_afpacket::{PacketConfig, PacketIo};
+use lvs_io_afpacket::PacketIo;
+use lvs_io_xdp::XdpIo;
 
 use crate::plan::{self, Plan};
 use crate::{Ready, log_frames, print_services};
 
-/// The longest wait of a worker: what others hand to it does not wake its sockets.
+/// The longest wait of a worker that others cannot wake: what they hand to it waits so long.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
+/// And of one that they can: the end of the program is not noticed sooner.
+const LONGEST_WAIT_WOKEN: Duration = Duration::from_millis(100);
 /// How often the main thread looks for something to say.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Runs until told to stop.
-pub(crate) fn run(
+/// What a worker gets its frames from.
+pub(crate) trait Device: FrameIo + Send {
+    /// What ends a wait of this device from another thread, if anything does.
+    fn waker(&self) -> Option<Waker>;
+}
+
+/// The kernel gives frames to their owner, so that little is handed over.
+impl Device for PacketIo {
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
+}
+
+/// The card chooses who gets a frame, so that much is handed over.
+impl Device for XdpIo {
+    fn waker(&self) -> Option<Waker> {
+        Some(Self::waker(self))
+    }
+}
+
+/// Runs until told to stop, with a worker for each device.
+pub(crate) fn run<I: Device>(
+    devices: Vec<I>,
     plan: Plan,
-    workers: NonZeroU16,
     stop: &AtomicBool,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let config = PacketConfig::new(plan.ports.iter().cloned());
-    let devices = PacketIo::open_group(&config, workers)?;
+    let workers = u16::try_from(devices.len()).ok().and_then(NonZeroU16::new).ok_or("no workers")?;
     let clock = Clock::start();
     let memory = HugePages::new();
     let (group, members) = DirectorGroup::new(&plan.config, clock.now(), workers, &memory)?;
@@ -61,20 +84,18 @@ pub(crate) fn run(
             thread::sleep(LOOK);
         }
         for thread in threads {
-            match thread.join() {
-                Ok(Ok(io)) => {
-                    let counted = io.statistics();
-                    open.push(io);
-                    frames.received += counted.received;
-                    frames.transmitted += counted.transmitted;
-                    frames.receive_lost += counted.receive_lost;
-                    frames.transmit_lost += counted.transmit_lost;
-                }
-                Ok(Err(error)) => {
-                    tracing::error!("{error}");
-                    failed = true;
-                }
-                Err(panic) => std::panic::resume_unwind(panic),
+            let (io, result) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let counted = io.statistics();
+            // The devices stay open until all have ended: the kernel would share out the clients anew among those that are left,
+            // or answer them itself.
+            open.push(io);
+            frames.received += counted.received;
+            frames.transmitted += counted.transmitted;
+            frames.receive_lost += counted.receive_lost;
+            frames.transmit_lost += counted.transmit_lost;
+            if let Err(error) = result {
+                tracing::error!("{error}");
+                failed = true;
             }
         }
     });
@@ -92,26 +113,29 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// The run loop of a worker. Answers its device, still open.
-fn work<M: TableMemory>(
+/// The run loop of a worker. Answers its device, still open, and how it went.
+fn work<M: TableMemory, I: Device>(
     mut member: GroupMember<M>,
-    mut io: PacketIo,
+    mut io: I,
     clock: Clock,
     stop: &AtomicBool,
-) -> Result<PacketIo, String> {
-    let ending = Ending(stop);
+) -> (I, Result<(), String>) {
+    let _ending = Ending(stop);
+    let waker = io.waker();
+    let longest = if waker.is_some() { LONGEST_WAIT_WOKEN } else { LONGEST_WAIT };
+    if let Some(waker) = waker {
+        member.set_waker(waker);
+    }
     let mut buffers = TurnBuffers::new();
-    let mut turns = || -> Result<(), lvs_io_afpacket::IoError> {
+    let mut turns = || -> Result<(), I::Error> {
         while !stop.load(Ordering::Relaxed) {
             if member.turn(&mut io, &mut buffers, || clock.now())? == 0 {
                 let due = member.poll_timeout().map(|due| due.saturating_duration_since(clock.now()));
-                io.wait(Some(due.map_or(LONGEST_WAIT, |due| due.min(LONGEST_WAIT))))?;
+                io.wait(Some(due.map_or(longest, |due| due.min(longest))))?;
             }
         }
         Ok(())
     };
-    let result = turns();
-    drop(ending);
-    // The socket stays open until all have ended: the kernel would share out the clients anew among those that are left.
-    result.map(|()| io).map_err(|error| error.to_string())
+    let result = turns().map_err(|error| error.to_string());
+    (io, result)
 }
