@@ -2,7 +2,7 @@
 
 use lvs_core::config::{ApplyError, ConfigError};
 use lvs_examples::backend::XdpError;
-use lvs_io_afpacket::OpenError;
+use lvs_io_afpacket::{DeviceError, OpenError};
 use lvs_testkit::lab::{LabError, Refused};
 
 /// It could not run (exit status 2).
@@ -22,6 +22,9 @@ pub(crate) enum Failure {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The director's interface could not be asked for its addresses.
+    #[error("the director could not open its interface: {0}")]
+    Device(#[from] DeviceError),
     /// The director's interface could not be opened.
     #[error("the director could not open its interface: {0}")]
     Open(#[from] OpenError),
