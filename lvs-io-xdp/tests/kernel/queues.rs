@@ -209,7 +209,7 @@ fn told_once() {
     group[0].set_addresses(&[subnet("10.0.0.2/32")], &[]).unwrap();
     group.iter_mut().for_each(settle);
     let question = arp_request(station(1), v4("10.0.0.1"), v4("10.0.0.77")).build();
-    send(&mut tester, &[question.clone()]);
+    send(&mut tester, std::slice::from_ref(&question));
     assert_eq!(collect(&mut group[0], 1), [question]);
     assert_eq!(collect(&mut group[1], 0), [[0u8; 0]; 0]);
 
