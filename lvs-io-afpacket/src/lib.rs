@@ -41,10 +41,8 @@
 #![deny(unsafe_code)]
 #![cfg(target_os = "linux")]
 
-mod compose;
 mod config;
 mod error;
-mod offload;
 mod outbox;
 mod packet_io;
 mod port;

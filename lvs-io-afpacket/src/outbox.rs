@@ -5,8 +5,7 @@ use std::io::IoSlice;
 use arrayvec::ArrayVec;
 use lvs_core::io::{MAX_BATCH, Meta};
 
-use crate::compose;
-use crate::walk::LONGEST_FRAME;
+use crate::walk::{COMPOSER, LONGEST_FRAME};
 
 /// A queue of at most [`MAX_BATCH`] messages in one piece of memory that never grows.
 #[derive(Debug)]
@@ -33,13 +32,13 @@ impl Outbox {
     /// Whether a frame of `len` bytes may be pushed. One that is not too long may always be pushed to an
     /// empty outbox.
     pub(crate) fn has_room(&self, len: usize) -> bool {
-        let needed = len.saturating_add(compose::MOST_ADDED);
+        let needed = len.saturating_add(COMPOSER.most_added());
         !self.ends.is_full() && needed <= CAPACITY - self.bytes.len()
     }
 
     /// Adds a frame that there is room for; `false` if no message can be made of it.
     pub(crate) fn push(&mut self, meta: &Meta, frame: &[u8]) -> bool {
-        let pushed = compose::append(meta, frame, &mut self.bytes);
+        let pushed = COMPOSER.append(meta, frame, &mut self.bytes);
         if pushed {
             self.ends.push(self.bytes.len());
         }
@@ -59,7 +58,7 @@ impl Outbox {
 }
 
 /// A full batch of ordinary frames, or three of the longest.
-const CAPACITY: usize = 3 * (LONGEST_FRAME + compose::MOST_ADDED);
+const CAPACITY: usize = 3 * (LONGEST_FRAME + COMPOSER.most_added());
 
 #[cfg(test)]
 mod tests {

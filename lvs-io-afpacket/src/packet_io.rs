@@ -10,14 +10,14 @@ use lvs_core::io::{
     BatchHandler, Capabilities, Frame, FrameIo, IoEvent, IoStatistics, MAX_BATCH, Meta, PortId, Verdicts,
 };
 use lvs_core::verdict::Verdict;
+use lvs_netdev::compose::Composed;
 
-use crate::compose::{self, Composed};
 use crate::config::{PacketConfig, RING_BYTES};
 use crate::error::{IoError, OpenError};
 use crate::port::Port;
 use crate::ring::Ring;
 use crate::sys;
-use crate::walk::{Batch, HEADROOM, LONGEST_FRAME};
+use crate::walk::{Batch, COMPOSER, HEADROOM, LONGEST_FRAME};
 
 /// Frames in and out of network interfaces through packet sockets.
 ///
@@ -257,7 +257,7 @@ fn carry_out(
             *transmit_lost += 1;
             continue;
         };
-        match compose::in_place(frame) {
+        match COMPOSER.in_place(frame) {
             Composed::Yes => ready |= 1 << i,
             Composed::NoRoom => port.send_copy(frame.meta(), frame.bytes())?,
             Composed::Impossible => port.lost += 1,

@@ -12,8 +12,8 @@
 
 use arrayvec::ArrayVec;
 use lvs_core::io::{Frame, MAX_BATCH, PortId, VlanTag};
-
-use crate::offload;
+use lvs_netdev::compose::Composer;
+use lvs_netdev::offload;
 
 /// Frames that are handed out together.
 pub(crate) type Batch<'r> = ArrayVec<Frame<'r>, MAX_BATCH>;
@@ -23,6 +23,9 @@ pub(crate) const BLOCK_DESCRIPTOR: usize = size_of::<libc::tpacket_block_desc>()
 
 /// The longest frame that is handed out: the longest IP packet in an Ethernet frame with an inner tag.
 pub(crate) const LONGEST_FRAME: usize = 65_535 + 14 + 4;
+
+/// How a frame becomes a message again.
+pub(crate) const COMPOSER: Composer = Composer { header: offload::HEADER, longest: LONGEST_FRAME };
 
 /// Bytes in front of each frame that a handler may use. Packet header and address are of no use once they
 /// were read, so this costs no memory; what remains is for the offload header and a tag.

@@ -6,6 +6,9 @@
 //!                      └─► LinkWatch ──► up, down, replaced by another of its name
 //! ```
 //!
+//! And what two kinds of sockets have in common that carry frames with work left to the hardware: the header that says so
+//! ([`offload`]), and messages made of it and a frame ([`compose`]).
+//!
 //! What it does not do: it changes nothing about an interface, opens none for frames, starts no thread and never waits. It
 //! asks about the network namespace of the thread that made the [`Device`].
 //!
@@ -20,10 +23,12 @@
 #![deny(unsafe_code)]
 #![cfg(target_os = "linux")]
 
+pub mod compose;
 mod device;
 mod error;
 mod link;
 mod name;
+pub mod offload;
 #[expect(unsafe_code, reason = "the system calls")]
 mod sys;
 mod watch;
@@ -32,6 +37,7 @@ pub use device::{
     Device, Queues, ReceiveOffloads, interface_mac, interface_mtu, interface_names, lookup_failed,
 };
 pub use error::DeviceError;
+pub use link::Link;
 pub use name::{LONGEST_NAME, check_name};
 pub use watch::{LinkWatch, Look};
 

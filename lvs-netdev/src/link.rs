@@ -8,9 +8,10 @@ use lvs_core::io::{IoEvent, PortId};
 const WHILE_DOWN: Duration = Duration::from_millis(100);
 const WHILE_UP: Duration = Duration::from_secs(1);
 
-/// The state of one link.
+/// The state of one link, for backends that find out by themselves what it is. [`LinkWatch`](crate::LinkWatch) does that for
+/// those with sockets that are bound to an interface.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     up: bool,
     /// What the last event said; nothing at the start.
     reported: Option<bool>,
@@ -20,31 +21,36 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(up: bool, now: Instant) -> Self {
+    /// A link that is up or down at the start, which is the first thing told.
+    #[must_use]
+    pub fn new(up: bool, now: Instant) -> Self {
         let mut link = Self { up, reported: None, interrupted: false, next_look: now };
         link.observe(up, now);
         link
     }
 
     /// The link was seen up or down.
-    pub(crate) fn observe(&mut self, up: bool, now: Instant) {
+    pub fn observe(&mut self, up: bool, now: Instant) {
         self.up = up;
         self.interrupted |= !up;
         self.next_look = now + if up { WHILE_UP } else { WHILE_DOWN };
     }
 
     /// Whether it was up when it was looked at last.
-    pub(crate) const fn is_up(&self) -> bool {
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
         self.up
     }
 
     /// When to look again.
-    pub(crate) const fn next_look(&self) -> Instant {
+    #[must_use]
+    pub const fn next_look(&self) -> Instant {
         self.next_look
     }
 
     /// Whether [`poll_event`](Self::poll_event) has something to say.
-    pub(crate) fn has_event(&self) -> bool {
+    #[must_use]
+    pub fn has_event(&self) -> bool {
         match self.reported {
             Some(true) => self.interrupted,
             Some(false) => self.up,
@@ -54,7 +60,7 @@ impl Link {
 
     /// Down and up in turns, the state at the start first. A link that was down and is up again between two
     /// calls is reported as both.
-    pub(crate) fn poll_event(&mut self, port: PortId) -> Option<IoEvent> {
+    pub fn poll_event(&mut self, port: PortId) -> Option<IoEvent> {
         if !self.has_event() {
             return None;
         }

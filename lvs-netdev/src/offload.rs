@@ -1,15 +1,22 @@
-//! `virtio_net_hdr`: the ten bytes in which a packet socket with PACKET_VNET_HDR says what is left to the
-//! hardware (Virtio 1.2 section 5.1.6, in the byte order of the host: packet sockets speak the legacy form).
+//! `virtio_net_hdr`: the ten bytes in which Linux says, in front of a frame, what is left to the hardware (Virtio 1.2 section
+//! 5.1.6, in the byte order of the host: packet sockets with PACKET_VNET_HDR and TAP devices with IFF_VNET_HDR speak the legacy
+//! form). On TAP devices more may follow, which is of no use here.
 //!
 //! Translation to and from [`Meta`] only. The VLAN tag is not part of this header.
 
 use lvs_core::io::{Gso, GsoKind, Meta, PartialChecksum};
 
 /// Bytes in the header.
-pub(crate) const HEADER: usize = 10;
+pub const HEADER: usize = 10;
 
-/// What the header says; `None` for a kind of merged frame that [`Meta`] cannot express.
-pub(crate) fn decode(header: &[u8; HEADER]) -> Option<Meta> {
+/// The most bytes that a TAP device may have in its place: with the number of buffers 12, with a hash 20, for tunnels 24.
+pub const LONGEST_HEADER: usize = 24;
+
+/// What the header says; `None` for a kind of merged frame that [`Meta`] cannot express. Whether it goes together with its
+/// frame is another question: see [`fits`].
+#[must_use]
+#[inline]
+pub fn decode(header: &[u8; HEADER]) -> Option<Meta> {
     // The common case, a complete frame, is recognised by one load.
     if header[..2] == [0, GSO_NONE] {
         return Some(Meta::default());
@@ -39,7 +46,9 @@ pub(crate) fn decode(header: &[u8; HEADER]) -> Option<Meta> {
 
 /// The header that says what `meta` says, where `shift` more bytes (a VLAN tag) stand in front of what its
 /// offsets count from. `None` for what the header cannot express.
-pub(crate) fn encode(meta: &Meta, shift: u16) -> Option<[u8; HEADER]> {
+#[must_use]
+#[inline]
+pub fn encode(meta: &Meta, shift: u16) -> Option<[u8; HEADER]> {
     let mut header = [0; HEADER];
     let mut put = |at: usize, word: u16| header[at..at + 2].copy_from_slice(&word.to_ne_bytes());
     let mut flags = 0;
@@ -72,6 +81,20 @@ pub(crate) fn encode(meta: &Meta, shift: u16) -> Option<[u8; HEADER]> {
     Some(header)
 }
 
+/// Whether what `meta` says can be true of a frame of `len` bytes: the checksum lies within, the repeated headers too, and a
+/// merged frame can be cut. The kernel refuses other frames; a program that looks into them must not believe them either.
+#[must_use]
+#[inline]
+pub fn fits(meta: &Meta, len: usize) -> bool {
+    let checksum = meta
+        .checksum
+        .is_none_or(|checksum| usize::from(checksum.start) + usize::from(checksum.offset) + CHECKSUM <= len);
+    checksum && meta.gso.is_none_or(|gso| gso.size > 0 && usize::from(gso.header_length) <= len)
+}
+
+/// Bytes of a checksum.
+const CHECKSUM: usize = 2;
+
 // Not in the libc crate; values from Virtio 1.2 section 5.1.6.
 const NEEDS_CHECKSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
@@ -85,6 +108,7 @@ const GSO_ECN: u8 = 0x80;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn tcp4() -> Meta {
         Meta {
@@ -139,5 +163,47 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_refused() {
         assert_eq!(decode(&[0, 2, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn offsets_beyond_the_frame_do_not_fit_and_the_last_within_does() {
+        let checksum =
+            |start, offset| Meta { checksum: Some(PartialChecksum { start, offset }), ..Meta::default() };
+        assert!(fits(&checksum(34, 16), 52) && !fits(&checksum(34, 16), 51));
+        assert!(!fits(&checksum(u16::MAX, u16::MAX), 65_553));
+        let gso = |size, header_length| Meta {
+            checksum: None,
+            gso: tcp4().gso.map(|gso| Gso { size, header_length, ..gso }),
+            ..Meta::default()
+        };
+        assert!(fits(&gso(1, 100), 100) && !fits(&gso(1, 101), 100) && !fits(&gso(0, 0), 100));
+        assert!(fits(&Meta::default(), 0));
+    }
+
+    proptest! {
+        /// Against a reader that knows nothing of the code above: one table of positions, one of kinds.
+        #[test]
+        fn any_header_reads_as_virtio_says_and_is_written_back(header in any::<[u8; HEADER]>(), kind in 0u8..7) {
+            let mut header = header;
+            header[1] = header[1] & 0x80 | kind;
+            let number = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+            let [header_length, size, start, offset] = [2, 4, 6, 8].map(number);
+            let kinds = [None, Some(GsoKind::Tcp4), None, Some(GsoKind::UdpFragments), Some(GsoKind::Tcp6), Some(GsoKind::UdpL4)];
+            let known = kind == 0 || kinds.get(usize::from(kind)).copied().flatten().is_some();
+            let meta = decode(&header);
+            prop_assert_eq!(meta.is_some(), known);
+            if let Some(meta) = meta {
+                let kind = kinds[usize::from(kind)];
+                prop_assert_eq!(meta.vlan, None);
+                prop_assert_eq!(meta.checksum, (header[0] % 2 == 1).then_some(PartialChecksum { start, offset }));
+                prop_assert_eq!(meta.checksum_valid, header[0] / 2 % 2 == 1);
+                let ecn = header[1] >= 0x80;
+                prop_assert_eq!(meta.gso, kind.map(|kind| Gso { kind, size, header_length, ecn }));
+                // What is written says the same, but that a checksum is either unfinished or known to be right.
+                let again = decode(&encode(&meta, 0).unwrap()).unwrap();
+                let checksum_valid = meta.checksum_valid && meta.checksum.is_none();
+                prop_assert_eq!(again, Meta { checksum_valid, ..meta });
+            }
+        }
     }
 }
