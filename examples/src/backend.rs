@@ -1,11 +1,12 @@
-//! How frames reach a director: the choice of a backend, and what AF_XDP has to be told.
+//! How frames reach a director: the choice of a backend, what AF_XDP has to be told, and TAP devices with their bridges.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use clap::ValueEnum;
 use lvs_core::config::ServiceKey;
-use lvs_core::{Change, FrameIo, InterfaceConfig, PortId, Subnet};
+use lvs_core::{Change, FrameIo, InterfaceConfig, MacAddr, PortId, Subnet};
+use lvs_io_tap::{KernelEnd, KernelEndConfig, TapConfig, TapIo};
 use lvs_io_xdp::{AddressError, OpenError, Warning, XdpConfig, XdpIo};
 
 /// The ways in which frames can reach a director.
@@ -16,6 +17,8 @@ pub enum Io {
     Afpacket,
     /// Linux AF_XDP sockets: faster, take root's rights, and no unfinished checksums from other ends of veth pairs
     Xdp,
+    /// A Linux TAP device, which is made if it is not there: a director on a bridge, in front of containers and virtual machines
+    Tap,
 }
 
 impl Io {
@@ -25,6 +28,7 @@ impl Io {
         match self {
             Self::Afpacket => "afpacket",
             Self::Xdp => "xdp",
+            Self::Tap => "tap",
         }
     }
 }
@@ -135,14 +139,96 @@ fn prepare(
     Ok(())
 }
 
+/// A TAP device to be: the director's Ethernet address is its own, not that of the kernel's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// The name of the device to make or open.
+    pub name: String,
+    /// The director's Ethernet address on it.
+    pub mac: MacAddr,
+    /// The bridge that it is to be a port of.
+    pub bridge: Option<String>,
+}
+
+/// Why TAP devices cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// They could not be opened or set up.
+    #[error(transparent)]
+    Open(#[from] lvs_io_tap::OpenError),
+    /// The director would have the address of the kernel's end.
+    #[error(
+        "--mac {mac}: the kernel's end of {name} has this address, and the bridge would keep the director's frames for the \
+         host; choose another one, or leave --mac out"
+    )]
+    SameMac {
+        /// The device.
+        name: String,
+        /// The address.
+        mac: MacAddr,
+    },
+}
+
+/// Opens TAP devices with a queue for each worker, sets them up, and logs everything that was done to them. What comes second
+/// puts it back when it is dropped.
+///
+/// # Errors
+/// If the kernel refuses; the text says what is missing.
+pub fn open_taps(taps: &[Tap], workers: NonZeroU16) -> Result<(Vec<TapIo>, Vec<KernelEnd>), TapError> {
+    let there: Vec<bool> = taps.iter().map(|tap| lvs_netdev::Device::find(&tap.name).is_ok()).collect();
+    let devices = TapIo::open_group(TapConfig::new(taps.iter().map(|tap| tap.name.as_str())), workers)?;
+    let mut ends = Vec::new();
+    for (at, tap) in taps.iter().enumerate() {
+        let Tap { name, mac, bridge } = tap;
+        if there[at] {
+            tracing::info!("{name}: opened, it was there");
+        } else {
+            tracing::info!("{name}: made, goes when this program ends");
+        }
+        if lvs_netdev::interface_mac(name).is_ok_and(|kernels| kernels == *mac) {
+            return Err(TapError::SameMac { name: name.clone(), mac: *mac });
+        }
+        let mut config = KernelEndConfig::default();
+        config.bridge.clone_from(bridge);
+        let end = KernelEnd::set_up(name, &config)?;
+        for step in end.steps() {
+            tracing::info!("{name}: {step}");
+        }
+        if let Some(bridge) = bridge
+            && lvs_netdev::Device::find(bridge).is_ok_and(|found| !is_up(&found))
+        {
+            tracing::warn!("{bridge} is down, and carries nothing: `ip link set dev {bridge} up`");
+        }
+        ends.push(end);
+    }
+    Ok((devices, ends))
+}
+
+fn is_up(device: &lvs_netdev::Device) -> bool {
+    device.flags().is_ok_and(|flags| flags & nix::libc::IFF_UP != 0)
+}
+
+/// The link-local address that belongs to an Ethernet address (RFC 4291 appendix A).
+#[must_use]
+pub const fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lvs_core::MacAddr;
     use lvs_core::config::{MarkRule, PortRange, PortRanges, Protocol, SchedulerKind, ServiceConfig};
 
     fn subnets(texts: &[&str]) -> Vec<Subnet> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_link_local_address_has_the_ethernet_address_in_it() {
+        let mac = "34:56:78:9a:bc:de".parse().unwrap();
+        // The example of RFC 4291.
+        assert_eq!(link_local(mac), "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap());
     }
 
     fn interface(dips: &[&str]) -> InterfaceConfig {

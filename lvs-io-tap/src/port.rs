@@ -25,6 +25,8 @@ pub(crate) struct Port {
     /// The device in this network namespace; `None` if it is in another, and nothing can be asked about it.
     device: Option<Device>,
     link: Link,
+    /// Nobody has asked for the state of the link yet.
+    untold: bool,
     pub(crate) pass_to: Option<PortId>,
     /// Where frames are put together that cannot be in their own place. Keeps its memory.
     copy: Vec<u8>,
@@ -68,6 +70,7 @@ impl Port {
             composer,
             device,
             link: Link::new(up, now),
+            untold: true,
             pass_to,
             copy: Vec::with_capacity(composer.most_added() + shape.longest),
             transmitted: 0,
@@ -195,6 +198,12 @@ impl Port {
     }
 
     pub(crate) fn poll_event(&mut self, port: PortId) -> Option<IoEvent> {
+        if self.untold {
+            // A device is made first and set up then: what it was before that is of no interest.
+            self.untold = false;
+            let up = self.device.as_ref().is_none_or(Device::is_running);
+            self.link = Link::new(up, Instant::now());
+        }
         self.link.poll_event(port)
     }
 

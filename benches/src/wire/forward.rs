@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::forwarder::Forwarder;
 use super::generator::Source;
 use super::net::{Count, Net, OUT};
-use super::{Error, Figure, Options};
+use super::{Error, Figure, Io, Options};
 use crate::report::{median, tenths};
 use crate::traffic::{Family, Flow, Kind, SHORTEST_FRAME, Traffic};
 
@@ -33,14 +33,17 @@ pub struct Accounted {
 }
 
 pub(super) fn run(options: &Options, source: Source) -> Result<Figure, Error> {
-    let net = Net::build()?;
+    let net = Net::build(options.io)?;
+    // The plain forwarder has packet sockets.
+    let cables = if options.io == Io::Tap { Some(Net::on_cables()?) } else { None };
     let frame = frame(options.frame_bytes);
     let (mut director, mut lost, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         let (mpps, share) = full_load(&net, source, &frame, Forwarder::Director(options.io), options.time)?;
         director.push(mpps);
         lost.push(share);
-        plain.push(full_load(&net, source, &frame, Forwarder::Plain, options.time)?.0);
+        let net = cables.as_ref().unwrap_or(&net);
+        plain.push(full_load(net, source, &frame, Forwarder::Plain, options.time)?.0);
     }
     let mpps = median(&director);
     let lossless = lossless(&net, source, &frame, options, mpps)?;
@@ -58,8 +61,8 @@ pub(super) fn run(options: &Options, source: Source) -> Result<Figure, Error> {
 ///
 /// # Errors
 /// If the network cannot be built, or the director fails.
-pub fn account(io: super::Io, rate: u64, time: Duration) -> Result<Accounted, Error> {
-    let net = Net::build()?;
+pub fn account(io: Io, rate: u64, time: Duration) -> Result<Accounted, Error> {
+    let net = Net::build(io)?;
     let frame = frame(SHORTEST_FRAME);
     Ok(bounded(&net, Source::best()?, &frame, Forwarder::Director(io), rate, time)?.0)
 }

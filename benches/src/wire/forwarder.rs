@@ -13,10 +13,11 @@ use lvs_core::{
 };
 use lvs_hugepages::HugePages;
 use lvs_io_afpacket::{PacketConfig, PacketIo};
+use lvs_io_tap::{KernelEnd, KernelEndConfig, TapConfig, TapIo};
 use lvs_io_xdp::{XdpConfig, XdpIo};
 use lvs_testkit::lab::{Host, Stop, Task};
 
-use super::net::{BACK, BACK_MAC, FRONT, Net};
+use super::net::{BACK, BACK_MAC, BRIDGE, FRONT, Net, TAP};
 use super::{Io, sys};
 use crate::machine::pin;
 use crate::subject::{SEED, server_mac};
@@ -50,6 +51,17 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// Where the cards of [`Net`] are, as this backend sees them.
+    fn of(io: Io) -> Self {
+        if io == Io::Tap { Self::on_a_bridge() } else { Self::two_armed() }
+    }
+
+    fn on_a_bridge() -> Self {
+        let dip = "192.168.0.208/24".parse().expect("a subnet");
+        let server = [192, 168, 0, 188].into();
+        Self { interfaces: vec![(TAP, DIRECTOR_MAC, dip)], server, ..Self::two_armed() }
+    }
+
     /// Between the cards of [`Net`].
     fn two_armed() -> Self {
         let subnet = |text: &str| text.parse().expect("a subnet");
@@ -70,7 +82,9 @@ impl Forwarder {
     pub(super) fn start(self, net: &Net) -> io::Result<Task<io::Result<()>>> {
         match self {
             Self::Director(io) => {
-                start(&net.director, move |stop, ready| direct(io, &Site::two_armed(), stop, ready))
+                let task = start(&net.director, move |stop, ready| direct(io, &Site::of(io), stop, ready))?;
+                net.introduce().map_err(io::Error::other)?;
+                Ok(task)
             }
             Self::Plain => start(&net.director, read_and_write),
         }
@@ -113,6 +127,14 @@ fn direct(io: Io, site: &Site, stop: &Stop, ready: &mpsc::Sender<()>) -> io::Res
             let own = site.interfaces.iter().map(|(.., dip)| dip.address());
             let take: Vec<Subnet> = own.chain([site.vip.ip()]).filter_map(single).collect();
             io.set_addresses(&take, &[]).map_err(io::Error::other)?;
+            run(&mut io, site, stop, ready)
+        }
+        Io::Tap => {
+            let mut io = TapIo::open(TapConfig::new(names.clone())).map_err(io::Error::other)?;
+            let mut config = KernelEndConfig::default();
+            config.bridge = Some(BRIDGE.to_owned());
+            let set_up = |name| KernelEnd::set_up(name, &config);
+            let _ends = names.map(set_up).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
             run(&mut io, site, stop, ready)
         }
     }

@@ -35,6 +35,8 @@ pub enum Io {
     Afpacket,
     /// `lvs-io-xdp`: AF_XDP sockets.
     Xdp,
+    /// `lvs-io-tap`: TAP devices on bridges.
+    Tap,
 }
 
 impl Io {
@@ -42,6 +44,7 @@ impl Io {
         match self {
             Self::Afpacket => "afpacket",
             Self::Xdp => "xdp",
+            Self::Tap => "tap",
         }
     }
 
@@ -50,6 +53,7 @@ impl Io {
         match self {
             Self::Afpacket => (1.2, 8.0),
             Self::Xdp => (1.6, 4.0),
+            Self::Tap => (0.8, 7.0),
         }
     }
 }

@@ -3,6 +3,11 @@
 //! ```text
 //!   generator out ───── eth0 director eth1 ───── in sink
 //! ```
+//! or, where the director is on a TAP device (one port for both ways):
+//! ```text
+//!   generator out ─┬─ bridge ── tap0 director
+//!   sink in ───────┘
+//! ```
 //! Three namespaces and two cables. The director has one core, the generator another. Frames are counted by the cards:
 //! what came to the director's eth0 was offered, what came to the sink was forwarded. They are addressed to a station that
 //! the sink is not, so its kernel drops them at once; on veth even that is work of the director's core.
@@ -11,8 +16,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use lvs_core::MacAddr;
-use lvs_testkit::lab::{Host, LabError, Nic, cable};
+use lvs_testkit::frames;
+use lvs_testkit::lab::{Host, LabError, Nic, Switch, SwitchOptions, cable, send_frame};
 
+use super::Io;
+use crate::subject::server_mac;
 use crate::traffic::DIRECTOR_MAC;
 
 /// The Ethernet address of the director's side towards the sink.
@@ -24,6 +32,11 @@ pub(super) const BACK: &str = "eth1";
 /// The generator's card.
 pub(super) const OUT: &str = "out";
 const IN: &str = "in";
+/// The TAP device, and the bridge of a switch of the lab.
+pub(super) const TAP: &str = "tap0";
+pub(super) const BRIDGE: &str = "bridge";
+/// The EtherType for experiments (IEEE 802, local experimental 1): no kernel answers it.
+const EXPERIMENT: u16 = 0x88b5;
 
 /// The longest that frames can be under way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +48,10 @@ pub(super) struct Net {
     pub(super) generator: Host,
     pub(super) director: Host,
     pub(super) sink: Host,
+    /// The director's card at which frames are counted when they come.
+    front: String,
+    /// The bridge with the director's TAP device; its host is the director's.
+    switch: Option<Switch>,
 }
 
 /// What has been counted, and when.
@@ -46,11 +63,40 @@ pub(super) struct Count {
 }
 
 impl Net {
-    pub(super) fn build() -> Result<Self, LabError> {
+    /// The network for a director on this backend.
+    pub(super) fn build(io: Io) -> Result<Self, LabError> {
+        if io == Io::Tap { Self::on_a_bridge() } else { Self::on_cables() }
+    }
+
+    fn on_a_bridge() -> Result<Self, LabError> {
+        let switch = Switch::new("director", SwitchOptions { snooping: false, querier: false })?;
+        let (generator, sink) = (Host::new("generator")?, Host::new("sink")?);
+        for host in [&generator, &sink] {
+            host.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        }
+        switch.connect(Nic::new(&generator, OUT))?;
+        switch.connect(Nic::new(&sink, IN))?;
+        let front = switch.port_of("generator", OUT).unwrap_or_default();
+        switch.host().set_features(&front, &[("rx-gro", true)])?;
+        Ok(Self { generator, director: switch.host().clone(), sink, front, switch: Some(switch) })
+    }
+
+    /// Lets the bridge know where the real server is, or it would send every frame for it to the generator, too.
+    pub(super) fn introduce(&self) -> Result<(), LabError> {
+        if self.switch.is_none() {
+            return Ok(());
+        }
+        send_frame(&self.sink, IN, &frames::ethernet(server_mac(0), DIRECTOR_MAC, EXPERIMENT, &[0; 46]))
+    }
+
+    /// Two cables, for packet sockets and the like.
+    pub(super) fn on_cables() -> Result<Self, LabError> {
         let net = Self {
             generator: Host::new("generator")?,
             director: Host::new("director")?,
             sink: Host::new("sink")?,
+            front: FRONT.to_owned(),
+            switch: None,
         };
         for host in [&net.generator, &net.director, &net.sink] {
             // Kernels that speak IPv6 send frames that nobody asked for.
@@ -68,7 +114,7 @@ impl Net {
     }
 
     pub(super) fn count(&self) -> io::Result<Count> {
-        let offered = received(&self.director, FRONT)?;
+        let offered = received(&self.director, &self.front)?;
         let forwarded = received(&self.sink, IN)?;
         Ok(Count { offered, forwarded, at: Instant::now() })
     }

@@ -7,14 +7,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lvs_core::MacAddr;
 use lvs_testkit::lab::{Host, Topology, TopologyOptions};
 use nix::sys::socket::{setsockopt, sockopt::TcpCongestion};
 
 use super::forwarder::{Site, start_director};
+use super::net::TAP;
 use super::{Error, Figure, Io, Options};
 use crate::report::median;
 
 const TCP_PORT: u16 = 5001;
+/// The director's Ethernet address on a TAP device.
+const TAP_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0x31, 21]);
 /// Bytes of a write and a read.
 const CHUNK: usize = 256 << 10;
 /// Longer than anything here takes: a connection that stands still this long is a failure.
@@ -37,14 +41,19 @@ pub(super) fn run(options: &Options) -> Result<Figure, Error> {
     }
     let server = &net.servers[0];
     let service = SocketAddr::new(net.vips.v4, TCP_PORT);
+    // On a TAP device the director is another station, on the bridge itself; the host with the DIP stands by.
+    let (host, interface) = match options.io {
+        Io::Tap => (net.switches[0].host(), (TAP, TAP_MAC, "192.168.31.21/24".parse()?)),
+        _ => (&net.director, ("eth0", net.director_macs[0], net.dips[0][0])),
+    };
     let site = Site {
-        interfaces: vec![("eth0", net.director_macs[0], net.dips[0][0])],
+        interfaces: vec![interface],
         vip: service,
         server: server.addresses.v4,
         server_mac: server.mac,
     };
     let io = options.io;
-    let task = start_director(&net.director, io, site)?;
+    let task = start_director(host, io, site)?;
     let listener = server.host.run(|| TcpListener::bind(service))?;
     let (mut rates, mut again) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {

@@ -13,6 +13,7 @@
 //! | `protocols.rs` | IPv6 behind a snooping switch, UDP, ping, DIPs that the program owns |
 //! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
+//! | `tap.rs` | on a TAP device of a bridge |
 //! | `xdp.rs` | the same over AF_XDP sockets |
 //! | `usage.rs` | the command line, its errors, warnings and exit codes |
 
@@ -22,6 +23,7 @@ mod listing;
 mod neighbours;
 mod program;
 mod protocols;
+mod tap;
 mod transfers;
 mod usage;
 mod workers;
@@ -65,7 +67,13 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED, tests of the director over AF_XDP: {reason}");
     }
     let trial = |(name, test), ignored| Trial::test(name, test).with_ignored_flag(ignored);
+    let without_tap = entered.as_ref().ok().and_then(|()| tap::refusal());
+    if let Some(reason) = &without_tap {
+        eprintln!("SKIPPED, tests of the director on TAP devices: {reason}");
+    }
+    let on_taps = tap::TESTS.iter().map(|test| trial(*test, entered.is_err() || without_tap.is_some()));
     let over_xdp = xdp::TESTS.iter().map(|test| trial(*test, entered.is_err() || without_xdp.is_some()));
-    let trials = tests.into_iter().map(|test| trial(test, entered.is_err())).chain(over_xdp).collect();
+    let trials =
+        tests.into_iter().map(|test| trial(test, entered.is_err())).chain(over_xdp).chain(on_taps).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

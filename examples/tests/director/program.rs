@@ -28,9 +28,9 @@ pub(crate) const MINIMAL: &str = env!("CARGO_BIN_EXE_minimal");
 /// How long something may take that takes milliseconds on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Set for the second self: the process that started it, and whether to give up the right to open packet sockets.
+/// Set for the second self: the process that started it, and a right to give up.
 const STARTED_BY: &str = "LVS_DIRECTOR_TEST_STARTED_BY";
-const WITHOUT_RAW: &str = "LVS_DIRECTOR_TEST_WITHOUT_RAW";
+const WITHOUT: &str = "LVS_DIRECTOR_TEST_WITHOUT";
 
 /// In the second self: becomes the program that the arguments name. Elsewhere `None`.
 pub(crate) fn become_the_program() -> Option<ExitCode> {
@@ -40,14 +40,14 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
         if getppid() != Pid::from_raw(parent) {
             return Err("the test program has ended".into());
         }
-        if std::env::var_os(WITHOUT_RAW).is_some() {
+        if let Ok(right) = std::env::var(WITHOUT) {
             // What is not in the bounding set, root does not get with its next program either.
-            caps::drop(None, CapSet::Bounding, Capability::CAP_NET_RAW)?;
+            caps::drop(None, CapSet::Bounding, right.parse::<Capability>()?)?;
         }
         let mut arguments = std::env::args_os().skip(1);
         let program = arguments.next().ok_or("no program is named")?;
         let mut command = Command::new(program);
-        Err(command.args(arguments).env_remove(STARTED_BY).env_remove(WITHOUT_RAW).exec().into())
+        Err(command.args(arguments).env_remove(STARTED_BY).env_remove(WITHOUT).exec().into())
     };
     let Err(error) = become_it();
     eprintln!("the director could not be started: {error}");
@@ -60,7 +60,7 @@ pub(crate) struct Start<'a> {
     program: &'static str,
     directory: &'a Path,
     arguments: Vec<OsString>,
-    without_raw: bool,
+    without: Option<Capability>,
 }
 
 impl<'a> Start<'a> {
@@ -76,12 +76,12 @@ impl<'a> Start<'a> {
         arguments: &str,
     ) -> Self {
         let arguments = arguments.split_whitespace().map(OsString::from).collect();
-        Self { host, program, directory, arguments, without_raw: false }
+        Self { host, program, directory, arguments, without: None }
     }
 
-    /// Without CAP_NET_RAW.
-    pub(crate) const fn without_raw(mut self) -> Self {
-        self.without_raw = true;
+    /// Without this right.
+    pub(crate) const fn without(mut self, right: Capability) -> Self {
+        self.without = Some(right);
         self
     }
 
@@ -89,8 +89,8 @@ impl<'a> Start<'a> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(self.program).args(self.arguments).current_dir(self.directory);
         command.env(STARTED_BY, std::process::id().to_string());
-        if self.without_raw {
-            command.env(WITHOUT_RAW, "1");
+        if let Some(right) = self.without {
+            command.env(WITHOUT, right.to_string());
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (sender, receiver) = mpsc::channel();

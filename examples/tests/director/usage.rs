@@ -1,5 +1,6 @@
 //! The command line: what is refused and with which words, what is only warned of, and how the program ends.
 
+use caps::Capability;
 use lvs_core::Subnet;
 use nix::sys::signal::Signal;
 
@@ -19,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Checks that the program refuses to start, with exit code 2, nothing on standard output, and these words.
-fn refused(start: Start<'_>, words: &[&str]) -> Result<Ended, libtest_mimic::Failed> {
+pub(crate) fn refused(start: Start<'_>, words: &[&str]) -> Result<Ended, libtest_mimic::Failed> {
     let ended = start.run()?.wait()?;
     let log = ended.log.join("\n");
     assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{log}");
@@ -133,7 +134,7 @@ fn out_of_place() -> Outcome {
 fn rights() -> Outcome {
     let cluster = Cluster::b(1)?;
     cluster.write_rules(&cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
-    let start = cluster.director(Family::V4, "").without_raw();
+    let start = cluster.director(Family::V4, "").without(Capability::CAP_NET_RAW);
     refused(start, &["CAP_NET_RAW", "setcap cap_net_raw+ep"])?;
     Ok(())
 }

@@ -53,12 +53,24 @@ impl Host {
 
     /// Which families the kernel forwards, as the names of the switches.
     pub(crate) fn forwarding() -> Vec<&'static str> {
-        let switches = [
+        Self::on(&[
             ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
             ("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"),
-        ];
-        let is_on = |path| std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0");
-        switches.into_iter().filter(|(_, path)| is_on(*path)).map(|(name, _)| name).collect()
+        ])
+    }
+
+    /// Which families go through the firewall on bridges, as the names of the switches; they exist with br_netfilter only.
+    pub(crate) fn bridge_firewall() -> Vec<&'static str> {
+        Self::on(&[
+            ("net.bridge.bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-iptables"),
+            ("net.bridge.bridge-nf-call-ip6tables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+        ])
+    }
+
+    /// The names of the switches that are on, of names and paths.
+    fn on(switches: &[(&'static str, &str)]) -> Vec<&'static str> {
+        let is_on = |path: &str| std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0");
+        switches.iter().filter(|(_, path)| is_on(path)).map(|(name, _)| *name).collect()
     }
 }
 

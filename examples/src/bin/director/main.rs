@@ -27,7 +27,7 @@ use lvs_admin::listing::{self, Columns, Order, Style};
 use lvs_core::io::{FrameIo, IoStatistics};
 use lvs_core::listing::ServiceListing;
 use lvs_core::{Director, Event};
-use lvs_examples::backend::{Io, open_xdp, open_xdp_group};
+use lvs_examples::backend::{Io, open_taps, open_xdp, open_xdp_group};
 use lvs_examples::clock::Clock;
 use lvs_examples::{run, words};
 use lvs_hugepages::HugePages;
@@ -95,7 +95,28 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
             }
             run_over(open_xdp(ports, interfaces, addresses)?, plan, &stop)
         }
+        Io::Tap => run_on_taps(plan, &stop),
     }
+}
+
+/// Runs on TAP devices, and puts back what it did to them.
+fn run_on_taps(plan: Plan, stop: &AtomicBool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let (mut devices, ends) = open_taps(&plan.taps, plan.workers)?;
+    let names: Vec<String> = plan.taps.iter().map(|tap| tap.name.clone()).collect();
+    let code = match devices.pop() {
+        Some(io) if devices.is_empty() => run_over(io, plan, stop),
+        last => {
+            devices.extend(last);
+            workers::run(devices, plan, stop)
+        }
+    };
+    for (name, end) in names.iter().zip(ends) {
+        // Devices that were made here have gone with their descriptors.
+        for step in end.undo() {
+            tracing::info!("{name}: put back: {step}");
+        }
+    }
+    code
 }
 
 fn run_over<I: FrameIo>(

@@ -18,7 +18,7 @@ use lvs_examples::backend::Io;
 #[command(version, max_term_width = 100)]
 struct Raw {
     /// Interface that carries requests, real servers, or both; may be repeated. Each is followed by its --dip, and by its
-    /// --gateway and --vlan if it has any
+    /// --gateway and --vlan if it has any. With --io tap the name of the TAP device to make or open, followed by its --bridge
     #[arg(long, value_name = "NAME", required = true)]
     interface: Vec<String>,
 
@@ -33,6 +33,16 @@ struct Raw {
     /// VLAN on the interface: ID, or OUTER.INNER for two tags
     #[arg(long, value_name = "ID[.ID]", value_parser = parse_vlan)]
     vlan: Vec<VlanPath>,
+
+    /// With --io tap: the bridge that the TAP device is to be a port of. Without it, the host's own stack is at the other end
+    #[arg(long, value_name = "NAME")]
+    bridge: Vec<String>,
+
+    /// With --io tap: the director's Ethernet address on the interface. The TAP device's own, which `ip link` shows, is the
+    /// host's end of the cable; the director is another station. Default: one that is always the same on this host for this
+    /// device
+    #[arg(long, value_name = "MAC")]
+    mac: Vec<MacAddr>,
 
     /// Rules as `ipvsadm -S -n` prints them and `ipvsadm -R` reads them
     #[arg(long, value_name = "FILE")]
@@ -50,10 +60,10 @@ struct Raw {
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
     io: Io,
 
-    /// How many threads take frames, each with sockets of its own. With packet sockets the kernel gives the frames of a client
-    /// to one of them. With AF_XDP each has queues of every interface to itself, so an interface needs as many queues as there
-    /// are workers (`ethtool -L NAME combined N`); the card spreads flows over them, and frames of a client that belongs to
-    /// another worker are handed to it
+    /// How many threads take frames, each with sockets or queues of its own. With packet sockets the kernel gives the frames of a
+    /// client to one of them. With AF_XDP each has queues of every interface to itself, so an interface needs as many queues as there
+    /// are workers (`ethtool -L NAME combined N`); the card spreads flows over them, as the kernel does over the queues of a TAP
+    /// device, and frames of a client that belongs to another worker are handed to it
     #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN)]
     workers: NonZeroU16,
 
@@ -98,6 +108,10 @@ pub(crate) struct InterfaceOptions {
     pub(crate) gateways: Vec<IpAddr>,
     /// The VLAN.
     pub(crate) vlan: VlanPath,
+    /// The director's Ethernet address, where it is not the interface's.
+    pub(crate) mac: Option<MacAddr>,
+    /// The bridge of a TAP device.
+    pub(crate) bridge: Option<String>,
 }
 
 /// Every knob with what it takes.
@@ -148,6 +162,8 @@ fn group(raw: &Raw, matches: &ArgMatches) -> Result<Vec<InterfaceOptions>, clap:
             dips: Vec::new(),
             gateways: Vec::new(),
             vlan: VlanPath::UNTAGGED,
+            mac: None,
+            bridge: None,
         })
         .collect();
     for (dip, index) in raw.dip.iter().zip(matches.indices_of("dip").into_iter().flatten()) {
@@ -162,6 +178,26 @@ fn group(raw: &Raw, matches: &ArgMatches) -> Result<Vec<InterfaceOptions>, clap:
             return Err(wrong(format!("--vlan is given twice for --interface {}", interface.name)));
         }
         interface.vlan = *vlan;
+    }
+    for (bridge, index) in raw.bridge.iter().zip(matches.indices_of("bridge").into_iter().flatten()) {
+        let interface = &mut interfaces[owner("bridge", index)?];
+        if interface.bridge.replace(bridge.clone()).is_some() {
+            return Err(wrong(format!("--bridge is given twice for --interface {}", interface.name)));
+        }
+    }
+    for (mac, index) in raw.mac.iter().zip(matches.indices_of("mac").into_iter().flatten()) {
+        let interface = &mut interfaces[owner("mac", index)?];
+        if interface.mac.replace(*mac).is_some() {
+            return Err(wrong(format!("--mac is given twice for --interface {}", interface.name)));
+        }
+        if !mac.is_unicast() {
+            return Err(wrong(format!("--mac {mac}: it is no address of one station")));
+        }
+    }
+    if raw.io != Io::Tap && !(raw.bridge.is_empty() && raw.mac.is_empty()) {
+        let text =
+            "--bridge and --mac are for --io tap: other interfaces have their bridge and their address";
+        return Err(wrong(text.to_owned()));
     }
     match interfaces.iter().find(|interface| interface.dips.is_empty()) {
         Some(interface) => Err(wrong(format!("--interface {} is not followed by a --dip", interface.name))),
@@ -217,8 +253,22 @@ mod tests {
             ("--interface a --dip 10.0.0.1 --rules r", "10.0.0.1"),
             ("--interface a --dip 10.0.0.1/8 --vlan 0 --rules r", "1 to 4094"),
             ("--interface a --dip 10.0.0.1/8 --vlan 1 --vlan 2 --rules r", "--vlan is given twice"),
-            ("--interface a --dip 10.0.0.1/8 --io pcap --rules r", "afpacket, xdp"),
+            ("--interface a --dip 10.0.0.1/8 --io pcap --rules r", "afpacket, xdp, tap"),
             ("--interface a --dip 10.0.0.1/8", "--rules"),
+            ("--interface a --bridge b --dip 10.0.0.1/8 --rules r", "--bridge and --mac are for --io tap"),
+            (
+                "--interface a --mac 02:00:00:00:00:01 --dip 10.0.0.1/8 --rules r",
+                "--bridge and --mac are for --io tap",
+            ),
+            (
+                "--io tap --interface a --mac 03:00:00:00:00:01 --dip 10.0.0.1/8 --rules r",
+                "no address of one station",
+            ),
+            ("--io tap --bridge b --interface a --dip 10.0.0.1/8 --rules r", "--bridge stands before any"),
+            (
+                "--io tap --interface a --bridge b --bridge c --dip 10.0.0.1/8 --rules r",
+                "--bridge is given twice",
+            ),
             ("--interface a --dip 10.0.0.1/8 --rules r --neighbour 10.0.0.2", "ADDRESS=MAC"),
         ];
         for (words, expected) in errors {

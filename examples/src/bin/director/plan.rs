@@ -8,10 +8,12 @@ use std::path::Path;
 use lvs_admin::{knobs, rules};
 use lvs_core::config::{ApplyError, Knobs, ServiceKey};
 use lvs_core::director::TRANSMIT_BUFFER;
-use lvs_core::{Change, DirectorConfig, InterfaceConfig, PortId, Subnet};
-use lvs_examples::backend::{Addresses, Io};
+use lvs_core::{Change, DirectorConfig, InterfaceConfig, MacAddr, PortId, Subnet};
+use lvs_examples::backend::{Addresses, Io, Tap, link_local};
 use lvs_examples::run;
 use lvs_io_afpacket::{interface_mac, interface_mtu};
+use lvs_io_tap::stable_mac;
+use lvs_netdev::check_name;
 
 use crate::host::{Held, Host};
 use crate::options::{InterfaceOptions, Options};
@@ -29,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) io: Io,
     /// How many threads take frames.
     pub(crate) workers: NonZeroU16,
+    /// TAP devices to make or open, one a port; none with other backends.
+    pub(crate) taps: Vec<Tap>,
     /// What AF_XDP has to take away from the host's kernel, and what not.
     pub(crate) addresses: Addresses,
     /// The rules and the fixed neighbours.
@@ -53,6 +57,7 @@ impl Plan {
             config: DirectorConfig::new(Vec::new(), run::seed()?),
             io: options.io,
             workers: options.workers,
+            taps: Vec::new(),
             addresses: Addresses::default(),
             changes: Vec::new(),
             origins: Vec::new(),
@@ -84,8 +89,7 @@ impl Plan {
 
     fn add_interface(&mut self, options: &InterfaceOptions, host: &Host) -> Result<(), Error> {
         let name = &options.name;
-        let mac = interface_mac(name).map_err(|error| format!("--interface {name}: {error}"))?;
-        let mtu = interface_mtu(name).map_err(|error| format!("--interface {name}: {error}"))?;
+        let (mac, mtu) = if self.io == Io::Tap { self.add_tap(options)? } else { own_mac_and_mtu(name)? };
         let port = match self.ports.iter().position(|port| port == name) {
             Some(port) => port,
             None => {
@@ -98,10 +102,23 @@ impl Plan {
             |subnet: &Subnet| matches!(subnet.address(), IpAddr::V6(a) if a.is_unicast_link_local());
         let wants_v6 = addresses.iter().any(|subnet| subnet.address().is_ipv6());
         if wants_v6 && !addresses.iter().any(has_link_local) {
-            // Group reports must come from a link-local address; the kernel's own will do.
-            addresses.extend(host.link_local_of(name).and_then(|address| Subnet::new(address, 64)));
+            // Group reports must come from a link-local address; the kernel's own will do, where the director has its place.
+            let link_local = match self.io {
+                Io::Tap => Some(IpAddr::V6(link_local(mac))),
+                _ => host.link_local_of(name),
+            };
+            addresses.extend(link_local.and_then(|address| Subnet::new(address, 64)));
         }
         let held = options.dips.iter().filter(|dip| host.holder_of(dip.address()).is_some()).count();
+        if let (Io::Tap, Some(Held { address, interface, prefix_len })) =
+            (self.io, options.dips.iter().find_map(|dip| host.holder_of(dip.address())))
+        {
+            return Err(format!(
+                "--dip {address}: this host has the address on {interface}, and on a TAP device the director is another station \
+                 beside it; choose a free address, or take it off (`ip address del {address}/{prefix_len} dev {interface}`)"
+            )
+            .into());
+        }
         let owner = match held {
             0 => "this director",
             n if n == options.dips.len() => "the host's kernel",
@@ -148,6 +165,38 @@ impl Plan {
             )
             .into()),
         }
+    }
+
+    /// Takes note of a TAP device, which may not be there yet. Answers the director's address and MTU on it.
+    fn add_tap(&mut self, options: &InterfaceOptions) -> Result<(MacAddr, u32), Error> {
+        let InterfaceOptions { name, mac, bridge, .. } = options;
+        check_name(name).map_err(|error| format!("--interface {name}: {error}"))?;
+        let tap = match self.taps.iter().find(|tap| tap.name == *name) {
+            // Another VLAN of the same device.
+            Some(known) => {
+                if bridge.is_some() && known.bridge != *bridge || mac.is_some_and(|mac| known.mac != mac) {
+                    let text = "its --bridge and --mac belong to the device, not to a VLAN: give them once";
+                    return Err(format!("--interface {name}: {text}").into());
+                }
+                known.clone()
+            }
+            None => {
+                let mac = mac.unwrap_or_else(|| stable_mac(name));
+                let tap = Tap { name: name.clone(), mac, bridge: bridge.clone() };
+                self.taps.push(tap.clone());
+                tap
+            }
+        };
+        let mtu = match &tap.bridge {
+            Some(bridge) => interface_mtu(bridge).map_err(|error| {
+                format!(
+                    "--bridge {bridge}: {error}; a bridge is made with `ip link add dev {bridge} type bridge`"
+                )
+            })?,
+            // That of a device that is there, or what the kernel gives to new ones.
+            None => interface_mtu(name).unwrap_or(1500),
+        };
+        Ok((tap.mac, mtu.min(LONGEST_TAP_MTU)))
     }
 
     fn load_rules(&mut self, path: &Path) -> Result<(), Error> {
@@ -200,6 +249,17 @@ impl Plan {
                 self.warnings.push(trouble);
             }
         }
+        if self.io == Io::Tap {
+            // The host's kernel gets no copy of what a bridge sends to a TAP device: it may forward.
+            for switch in Host::bridge_firewall() {
+                self.warnings.push(format!(
+                    "{switch} is on: what bridges carry passes through this host's firewall, whose FORWARD chain may drop it, and \
+                     whose connection tracking sees one direction only. Turn it off (`sysctl -w {switch}=0`) if clients get no \
+                     answer"
+                ));
+            }
+            return Ok(());
+        }
         for switch in Host::forwarding() {
             self.warnings.push(format!(
                 "{switch} is on: the kernel may forward a second copy of packets that this director forwards. \
@@ -208,6 +268,16 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The longest packet of a TAP device.
+const LONGEST_TAP_MTU: u32 = 65_535 - 14;
+
+/// Of an interface that carries the host's address, too.
+fn own_mac_and_mtu(name: &str) -> Result<(MacAddr, u32), Error> {
+    let mac = interface_mac(name).map_err(|error| format!("--interface {name}: {error}"))?;
+    let mtu = interface_mtu(name).map_err(|error| format!("--interface {name}: {error}"))?;
+    Ok((mac, mtu))
 }
 
 /// Says where the refused change comes from.

@@ -13,7 +13,7 @@ use lvs_core::{Change, Director, DirectorConfig, Event, FrameIo, InterfaceConfig
 use lvs_examples::backend::{Addresses, Io, open_xdp};
 use lvs_examples::clock::Clock;
 use lvs_examples::run::{run, seed};
-use lvs_io_afpacket::{PacketConfig, PacketIo, interface_mac, interface_mtu};
+use lvs_io_afpacket::{OpenError, PacketConfig, PacketIo, interface_mac, interface_mtu};
 use lvs_testkit::lab::{Host, Interrupt, Task};
 
 use crate::decisions::{Decision, Recorder};
@@ -138,8 +138,12 @@ impl Drop for RunningDirector {
 impl Thread {
     fn work(&self, network: &Network, options: &Options) -> Result<(), Failure> {
         let name = network.director.interface.as_str();
-        let mut interface = InterfaceConfig::new(PortId(0), interface_mac(name)?, network.director.address);
-        interface.mtu = u16::try_from(interface_mtu(name)?).unwrap_or(u16::MAX);
+        let mut interface = InterfaceConfig::new(
+            PortId(0),
+            interface_mac(name).map_err(OpenError::from)?,
+            network.director.address,
+        );
+        interface.mtu = u16::try_from(interface_mtu(name).map_err(OpenError::from)?).unwrap_or(u16::MAX);
         match options.io {
             Io::Afpacket => {
                 let mut io = PacketIo::open(&PacketConfig::new([name]))?;
@@ -152,6 +156,8 @@ impl Thread {
                 let mut io = open_xdp(&[name.to_owned()], interfaces, &addresses)?;
                 self.operate(&mut io, interface, network, options.scheduler)
             }
+            // The command line does not let it through: the director's card here is a cable, not a port of a bridge.
+            Io::Tap => Err(Failure::DirectorEnded("it has no TAP device".to_owned())),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, value_parser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Parser, ValueEnum, value_parser};
 use lvs_core::config::SchedulerKind;
 use lvs_examples::backend::Io;
 
@@ -29,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) scheduler: SchedulerKind,
 
     /// How frames reach the director
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
+    #[arg(long, value_name = "BACKEND", default_value = Io::default().name(), value_parser = backend())]
     pub(crate) io: Io,
 
     /// Stay up until Ctrl-C, and print how to enter each host
@@ -49,6 +50,14 @@ fn scheduler(name: &str) -> Result<SchedulerKind, String> {
         "wrr" => Ok(SchedulerKind::WeightedRoundRobin),
         _ => Err("the quickstart foretells who gets which request with rr or wrr".to_owned()),
     }
+}
+
+/// The backends of a director that has a card of its own. A TAP device belongs to the host of a bridge.
+fn backend() -> impl TypedValueParser<Value = Io> {
+    let of = |io: &Io| *io != Io::Tap;
+    let values: Vec<PossibleValue> =
+        Io::value_variants().iter().filter(|io| of(io)).filter_map(Io::to_possible_value).collect();
+    PossibleValuesParser::new(values).try_map(|name| Io::from_str(&name, false))
 }
 
 impl Options {
@@ -84,7 +93,8 @@ mod tests {
             ("quickstart --servers 17", "1..=16"),
             ("quickstart --requests 0", "1..=10000"),
             ("quickstart --scheduler wlc", "rr or wrr"),
-            ("quickstart --io pcap", "afpacket, xdp"),
+            ("quickstart --io pcap", "afpacket, xdp]"),
+            ("quickstart --io tap", "afpacket, xdp]"),
         ];
         for (line, expected) in table {
             let message = parse(line).unwrap_err().to_string();
