@@ -1,7 +1,8 @@
-//! What the programs in this folder share: the choice of a backend, a clock, a seed, the run loop of a director on real interfaces, and
-//! the words for what happens in it.
+//! What the programs in this folder share: the choice of a backend, a clock, what the host's kernel has configured, a seed, the run
+//! loop of a director on real interfaces, and the words for what happens in it.
 
 pub mod backend;
 pub mod clock;
+pub mod host;
 pub mod run;
 pub mod words;

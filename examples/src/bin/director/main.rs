@@ -7,12 +7,10 @@
 //! | --- | --- |
 //! | `options.rs` | the command line |
 //! | `plan.rs` | what is to be run, checked before anything starts |
-//! | `host.rs` | what the host's kernel has configured, and what of it would spoil everything |
 //!
 //! Standard output carries the final listing only, standard error the log. Exit status: 0 after SIGINT or SIGTERM, 1
 //! when the device fails while running, 2 for wrong usage, wrong rules or missing rights.
 
-mod host;
 mod options;
 mod plan;
 mod workers;

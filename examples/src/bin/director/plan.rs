@@ -10,12 +10,12 @@ use lvs_core::config::{ApplyError, Knobs, ServiceKey};
 use lvs_core::director::TRANSMIT_BUFFER;
 use lvs_core::{Change, DirectorConfig, InterfaceConfig, MacAddr, PortId, Subnet};
 use lvs_examples::backend::{Addresses, Io, Tap, link_local};
+use lvs_examples::host::{Held, Host};
 use lvs_examples::run;
 use lvs_io_afpacket::{interface_mac, interface_mtu};
 use lvs_io_tap::stable_mac;
 use lvs_netdev::check_name;
 
-use crate::host::{Held, Host};
 use crate::options::{InterfaceOptions, Options};
 
 /// Everything that a director is started with.

@@ -1,0 +1,125 @@
+//! The examination over packet sockets. They hear copies: neither the host's kernel nor a director beside loses a frame.
+
+use std::time::Duration;
+
+use lvs_core::io::{FrameIo, Meta, Verdicts};
+use lvs_core::{Frame, Verdict};
+use lvs_doctor::{Check, Examination, ExaminationConfig, Fault, Finding, Limits, Outcome};
+use lvs_examples::backend::Io;
+use lvs_examples::clock::Clock;
+use lvs_examples::run;
+use lvs_io_afpacket::{PacketConfig, PacketIo};
+
+use crate::Error;
+use crate::plan::Plan;
+use crate::report::Report;
+
+/// The most answers of one portion of questions fit in, many times over.
+const RING_BYTES: usize = 4 << 20;
+
+pub(crate) fn examine(plan: &Plan, report: &mut Report) -> Result<(), Error> {
+    let [a, b, c, d, e, f, g, h, ..] = run::seed()?;
+    let config = ExaminationConfig {
+        interfaces: plan.interfaces.clone(),
+        services: plan.services.clone(),
+        director_macs: plan.director_macs.clone(),
+        seed: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        limits: Limits::default(),
+    };
+    let clock = Clock::start();
+    // Refused before a socket is opened.
+    let mut examination = Examination::new(config, clock.now())?;
+    let mut sockets = PacketConfig::new(plan.ports.iter().cloned());
+    sockets.ring_bytes = RING_BYTES;
+    let mut io = PacketIo::open(&sockets)?;
+    join_groups(plan, &mut io)?;
+
+    let mut unfit = vec![Unfit::default(); plan.ports.len()];
+    while !examination.is_finished() {
+        while let Some(frame) = examination.poll_transmit(clock.now()) {
+            io.transmit(frame.port, &Meta::default(), frame.bytes)?;
+        }
+        io.flush()?;
+        let received = io.receive(&mut |frames| {
+            let now = clock.now();
+            for frame in &*frames {
+                unfit[usize::from(frame.port().0)].look(frame);
+                examination.handle_frame(now, frame);
+            }
+            frames.iter().map(|_| Verdict::Pass).collect::<Verdicts>()
+        })?;
+        if received == 0 {
+            let due = examination.poll_timeout();
+            let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(clock.now()));
+            io.wait(Some(wait))?;
+        }
+    }
+    report.findings.extend_from_slice(examination.findings());
+    report.checks.extend_from_slice(examination.checks());
+    report.frames =
+        Some((examination.frames_sent(), clock.now().saturating_duration_since(lvs_core::Instant::ZERO)));
+    if plan.io == Io::Xdp {
+        for (name, unfit) in plan.ports.iter().zip(&unfit) {
+            unfit.tell(name, report);
+        }
+    }
+    Ok(())
+}
+
+/// Asks the card to let in what is sent to the groups of addresses that nobody else here answers for.
+fn join_groups(plan: &Plan, io: &mut PacketIo) -> Result<(), Error> {
+    for interface in &plan.interfaces {
+        for address in &interface.answer_for {
+            let std::net::IpAddr::V6(address) = address else { continue };
+            let [.., a, b, c] = address.octets();
+            io.join_multicast(interface.port, lvs_core::MacAddr([0x33, 0x33, 0xff, a, b, c]))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was heard that AF_XDP could not have carried on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unfit {
+    unfinished: u64,
+    merged: u64,
+}
+
+impl Unfit {
+    fn look(&mut self, frame: &Frame<'_>) {
+        if frame.meta().gso.is_some() {
+            self.merged += 1;
+        } else if frame.meta().checksum.is_some() {
+            self.unfinished += 1;
+        }
+    }
+
+    fn tell(self, name: &str, report: &mut Report) {
+        let outcome = if self.unfinished + self.merged == 0 { Outcome::Passed } else { Outcome::Failed };
+        let what = format!("frames come in complete on {name}, as AF_XDP needs them");
+        report.checks.push(Check::new(outcome, what, ""));
+        if self.unfinished > 0 {
+            let evidence = format!(
+                "{} frames came in on {name} whose checksums the sender left to hardware; AF_XDP passes them on unfinished, \
+                 and whoever gets them throws them away",
+                self.unfinished
+            );
+            let cure = vec![
+                format!(
+                    "# at the other ends of the virtual cables that lead to {name} (PEER: their interfaces):"
+                ),
+                "ethtool -K PEER tx off".to_owned(),
+                "# or run the director with --io afpacket, which carries them".to_owned(),
+            ];
+            report.findings.push(Finding { cure, ..Finding::new(Fault::UnfinishedChecksums, evidence) });
+        } else if self.merged > 0 {
+            let evidence = format!(
+                "{} merged frames came in on {name}, which are longer than AF_XDP can carry; with GRO that concerns generic \
+                 mode only",
+                self.merged
+            );
+            let cure = vec![format!("ethtool -K {name} lro off gro off")];
+            report.findings.push(Finding { cure, ..Finding::new(Fault::MergedFrames, evidence) });
+        }
+    }
+}

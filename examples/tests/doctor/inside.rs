@@ -1,0 +1,100 @@
+//! What is wrong on the director's own host.
+
+use lvs_testkit::lab::{Topology, TopologyOptions};
+
+use crate::clinic::{DOCTOR, examine, report, web};
+use crate::cluster::{Cluster, Family};
+use crate::program::Start;
+use crate::{Outcome, Test};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_vip_on_the_directors_kernel_is_found", vip_on_kernel),
+    ("a_kernel_that_forwards_is_found_and_cured", forwards),
+    ("a_dip_without_owner_is_found", dip_missing),
+    ("a_strict_reverse_path_filter_is_found_where_it_hurts", strict),
+    ("interfaces_of_different_mtu_are_found", mtus),
+    ("a_link_that_is_down_is_found_and_nothing_sent", link_down),
+    ("unfinished_checksums_are_found_for_af_xdp", unfinished),
+];
+
+fn vip_on_kernel() -> Outcome {
+    let cluster = web(Family::V4)?;
+    cluster.net.director.add_address("eth0", "192.168.0.250/24".parse()?)?;
+    let finding = examine(&cluster, Family::V4, "")?.only("vip-on-kernel");
+    assert_eq!(finding.vip, Some(cluster.net.vips.v4));
+    assert_eq!(finding.cure, ["ip address del 192.168.0.250/24 dev eth0"]);
+    Ok(())
+}
+
+fn forwards() -> Outcome {
+    for (family, switch) in
+        [(Family::V4, "net.ipv4.ip_forward"), (Family::V6, "net.ipv6.conf.all.forwarding")]
+    {
+        let cluster = web(family)?;
+        let director = &cluster.net.director;
+        director.forward()?;
+        let finding = examine(&cluster, family, "")?.only("kernel-forwards");
+        assert_eq!(finding.cure, [format!("sysctl -w {switch}=0")]);
+        assert_eq!(finding.apply_sysctls(director)?, 1);
+        examine(&cluster, family, "")?.assert_healthy();
+    }
+    Ok(())
+}
+
+fn dip_missing() -> Outcome {
+    let cluster = web(Family::V4)?;
+    let options = "--interface eth0 --dip 192.168.0.209/24 --rules rules.ipvs --json";
+    let start = Start::program(DOCTOR, &cluster.net.director, cluster.directory.path(), options);
+    let finding = report(start.run()?.wait()?)?.only("dip-missing");
+    assert_eq!(finding.address, Some("192.168.0.209".parse()?));
+    assert_eq!(finding.cure[0], "ip address add 192.168.0.209/24 dev eth0");
+    assert!(finding.evidence.contains("192.168.0.208"), "{finding:#?}");
+    Ok(())
+}
+
+fn strict() -> Outcome {
+    // With one interface it hurts nobody.
+    let cluster = web(Family::V4)?;
+    cluster.net.director.sysctl("net.ipv4.conf.all.rp_filter", "1")?;
+    examine(&cluster, Family::V4, "")?.assert_healthy();
+
+    let cluster = Cluster::of(Topology::c(TopologyOptions::default())?)?;
+    cluster.write_rules(&cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    let director = &cluster.net.director;
+    director.sysctl("net.ipv4.conf.all.rp_filter", "1")?;
+    let finding = examine(&cluster, Family::V4, "")?.only("rp-filter");
+    assert!(
+        finding.evidence.contains("rp_filter of eth1 is 1") && finding.evidence.contains("is by eth0"),
+        "{finding:#?}"
+    );
+    assert_eq!(finding.apply_sysctls(director)?, 1);
+    examine(&cluster, Family::V4, "")?.assert_healthy();
+    Ok(())
+}
+
+fn mtus() -> Outcome {
+    let cluster = Cluster::of(Topology::c(TopologyOptions::default())?)?;
+    cluster.write_rules(&cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
+    cluster.net.director.set_mtu("eth1", 1400)?;
+    let finding = examine(&cluster, Family::V4, "")?.only("mtu-differs");
+    assert_eq!(finding.cure, ["ip link set dev eth1 mtu 1500"]);
+    Ok(())
+}
+
+fn link_down() -> Outcome {
+    let cluster = web(Family::V4)?;
+    cluster.net.switches[0].set_cable("director", "eth0", false)?;
+    let finding = examine(&cluster, Family::V4, "")?.only("link-down");
+    assert!(finding.evidence.contains("no carrier"), "{finding:#?}");
+    cluster.net.director.set_link("eth0", false)?;
+    let finding = examine(&cluster, Family::V4, "")?.only("link-down");
+    assert_eq!(finding.cure, ["ip link set dev eth0 up"]);
+    Ok(())
+}
+
+fn unfinished() -> Outcome {
+    let cluster = web(Family::V4)?;
+    let finding = examine(&cluster, Family::V4, "--io xdp")?.only("unfinished-checksums");
+    assert!(finding.cure.contains(&"ethtool -K PEER tx off".to_owned()), "{finding:#?}");
+    Ok(())
+}
