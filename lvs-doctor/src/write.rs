@@ -266,7 +266,7 @@ mod tests {
         let (dip, vip) = (addr("192.168.0.208"), addr("192.168.0.250"));
         let (dip6, vip6) = (addr("fd00::d0"), addr("fd00::250"));
         let lines = [
-            (arp_request(to_all, v4("0.0.0.0"), v4("192.168.0.250")), "who-has 192.168.0.250 tell 0.0.0.0"),
+            (arp_request(to_all, v4("0.0.0.0"), v4("192.168.0.250")), "ARP, Probe 192.168.0.250"),
             (
                 arp_reply(to_one, v4("192.168.0.208"), v4("192.168.0.1")),
                 "192.168.0.208 is-at 02:00:00:00:00:d0",

@@ -48,7 +48,11 @@ fn dip_missing() -> Outcome {
     let finding = report(start.run()?.wait()?)?.only("dip-missing");
     assert_eq!(finding.address, Some("192.168.0.209".parse()?));
     assert_eq!(finding.cure[0], "ip address add 192.168.0.209/24 dev eth0");
-    assert!(finding.evidence.contains("192.168.0.208"), "{finding:#?}");
+    assert_eq!(
+        finding.evidence,
+        "the DIP 192.168.0.209 is not among the addresses of eth0 (192.168.0.208, fd00:192::208, fe80::ff:fe00:d0), and \
+         no director runs there that could answer for it"
+    );
     Ok(())
 }
 

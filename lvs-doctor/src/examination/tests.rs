@@ -126,6 +126,23 @@ fn evidence_and_cure_are_exact() {
 }
 
 #[test]
+fn evidence_says_who_answered_what() {
+    let mut machines = pair();
+    (machines[0].filtered, machines[1].answers_by) = (Some(80), station(77));
+    let (examination, ..) = run(config(vec![web(&[rip(1), rip(2)])]), &machines);
+    let evidence: Vec<&str> = examination.findings().iter().map(|one| one.evidence.as_str()).collect();
+    assert_eq!(
+        evidence,
+        [
+            "sent a SYN for TCP 192.168.0.250:80 to 02:00:00:00:00:01, the Ethernet address of 192.168.0.1, 3 times, without \
+             an answer, although it answered something else that was sent to the VIP",
+            "sent a SYN for TCP 192.168.0.250:80 to 02:00:00:00:00:02, the Ethernet address of 192.168.0.2; the answer came \
+             from 02:00:00:00:00:4d",
+        ]
+    );
+}
+
+#[test]
 fn a_server_in_no_subnet_or_behind_a_router_is_off_the_segment() {
     let far = addr("10.9.9.9");
     let behind = config(vec![web(&[rip(1), far])]);
