@@ -321,10 +321,12 @@ impl Doctor<'_> {
                     "{place}, but {mac} answered for it on {}. A director sends to a router what is in no subnet of its",
                     self.config.interfaces[interface].name
                 ),
-                vec![format!(
-                    "# give the director a --dip in the subnet of {address} on {}",
-                    self.config.interfaces[interface].name
-                )],
+                vec![
+                    format!(
+                        "# if {mac} is the real server's own, give the director a --dip in the subnet of {address};"
+                    ),
+                    "# if it is a router's, move the real server into a segment of the director's".to_owned(),
+                ],
             ),
             (None, None) => (
                 format!("{place}, and nobody answers for it on {}", names.join(" and ")),

@@ -24,7 +24,7 @@ use lvs_core::{Frame, Instant, MacAddr, PortId};
 use crate::config::{ConfigError, ExaminationConfig, MAX_SERVERS};
 use crate::diagnose;
 use crate::finding::{Check, Finding};
-use crate::hear::{ACK, Endpoint, Heard, Purpose, RST, SYN, hear};
+use crate::hear::{Heard, hear};
 use crate::spare::mix;
 use crate::state::{Long, Reply, Role, State};
 use crate::write::{self, Ends, Segment};
@@ -91,6 +91,8 @@ enum Task {
 /// Questions about an address, and the time between them.
 const ASKS: u8 = 3;
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Questions about an address that nobody should have.
+const ASKS_SPARE: u8 = 2;
 /// Probes without an answer, and the time between them.
 const PROBES: u8 = 3;
 const PROBE_EVERY: Duration = Duration::from_millis(400);
@@ -133,7 +135,7 @@ impl Examination {
         for target in 0..examination.state.targets.len() {
             examination.plan(now, Task::Ask(target));
             if examination.state.targets[target].spare.is_some() {
-                examination.plan(now, Task::AskSpare(target, 2));
+                examination.plan(now, Task::AskSpare(target, ASKS_SPARE));
             }
         }
         Ok(examination)
@@ -262,7 +264,7 @@ impl Examination {
             match self.queue.peek() {
                 Some(Reverse((due, ..))) if *due > now => return None,
                 Some(_) => {
-                    let Some(Reverse((_, _, task))) = self.queue.pop() else { return None };
+                    let Reverse((_, _, task)) = self.queue.pop()?;
                     if let Some((interface, frame)) = self.perform(now, task) {
                         return Some((self.config.interfaces[interface].port, frame));
                     }
@@ -353,6 +355,19 @@ impl Examination {
                 self.repeat(now, left, |left| Task::Probe(pair, left));
                 Some(frame)
             }
+            Task::Provoke(hold) => self.provoke(now, hold),
+            Task::EndProvoked(hold) => {
+                let segment = Segment::Reset(self.sequence(MAX_SERVERS + hold).wrapping_add(1));
+                self.provoking_segment(hold, segment)
+            }
+            Task::End(pair, sequence) => self.segment(pair, Segment::Reset(sequence)),
+            Task::Ping(..) | Task::Short(..) | Task::Long(..) | Task::Size(..) => self.ping(now, task),
+        }
+    }
+
+    /// Pings, where what is asked is not known yet.
+    fn ping(&mut self, now: Instant, task: Task) -> Option<(usize, Vec<u8>)> {
+        match task {
             Task::Ping(hold, left) => {
                 if self.state.holds[hold].pinged {
                     return None;
@@ -361,12 +376,6 @@ impl Examination {
                 let (vip, server) = (self.state.holds[hold].vip, self.state.holds[hold].server);
                 self.echo(server, vip, PING_VIP, hold, SHORT)
             }
-            Task::Provoke(hold) => self.provoke(now, hold),
-            Task::EndProvoked(hold) => {
-                let segment = Segment::Reset(self.sequence(MAX_SERVERS + hold).wrapping_add(1));
-                self.provoking_segment(hold, segment)
-            }
-            Task::End(pair, sequence) => self.segment(pair, Segment::Reset(sequence)),
             Task::Short(server, left) => {
                 if self.state.servers[server].short {
                     return None;
@@ -393,6 +402,7 @@ impl Examination {
                 }
                 self.echo(server, address, PING_SIZES + size as u16, server, length)
             }
+            _ => None,
         }
     }
 
@@ -536,123 +546,6 @@ impl Examination {
     fn sequence(&self, number: usize) -> u32 {
         mix(!self.config.seed, number as u64) as u32
     }
-
-    fn heard_neighbour(
-        &mut self,
-        now: Instant,
-        interface: usize,
-        purpose: Purpose,
-        mac: MacAddr,
-        sender: Option<IpAddr>,
-        target: IpAddr,
-    ) {
-        let own = &self.config.interfaces;
-        if own.iter().any(|one| one.mac == mac) {
-            return;
-        }
-        if purpose == Purpose::Asks && own[interface].answer_for.contains(&target) {
-            self.answer(interface, mac, sender, target);
-        }
-        let Some(sender) = sender else { return };
-        if let Some(at) = self.state.by_address.get(&(interface, sender)).copied() {
-            let is_vip = self.state.targets[at].role == Role::Vip;
-            if !(is_vip && self.config.director_macs.contains(&mac)) {
-                let announced_to = (purpose != Purpose::Answers).then_some(target);
-                self.state.targets[at].heard(mac, announced_to);
-            }
-        }
-        if let Some(vip) = self.state.by_spare.get(&(interface, sender)).copied() {
-            if self.phase == Phase::Neighbours && self.state.spare_is_taken(&self.config, vip) {
-                self.plan(now, Task::AskSpare(vip, 2));
-            }
-        } else if let (Purpose::Asks, Some(vip), Some(server)) =
-            (purpose, self.state.by_spare.get(&(interface, target)), self.state.by_mac.get(&mac))
-        {
-            self.state.looked_as.insert((*vip, *server), sender);
-        }
-    }
-
-    /// Somebody looks for an address of ours.
-    fn answer(&mut self, interface: usize, mac: MacAddr, asker: Option<IpAddr>, address: IpAddr) {
-        if self.answers.len() >= MAX_ANSWERS {
-            return;
-        }
-        let ends = Ends { to: mac, ..self.to_all(interface) };
-        let frame = match (address, asker) {
-            (IpAddr::V4(address), Some(IpAddr::V4(asker))) => write::arp_reply(ends, address, asker),
-            (IpAddr::V6(address), Some(IpAddr::V6(asker))) => write::advertisement(ends, address, asker),
-            _ => return,
-        };
-        self.answers.push_back((self.config.interfaces[interface].port, frame));
-    }
-
-    /// The pair whose probe `source` answers to `destination`.
-    fn pair_of(&self, protocol: Protocol, source: Endpoint, destination: Endpoint) -> Option<usize> {
-        let at = usize::from(destination.1.checked_sub(FIRST_PORT)?);
-        let pair = self.state.pairs.get(at)?;
-        let hold = &self.state.holds[pair.hold];
-        let (interface, _) = self.state.servers[hold.server].place?;
-        let is_ours = pair.sent > 0
-            && pair.protocol == protocol
-            && source == (hold.vip, pair.port.number())
-            && self.source(interface, hold.vip) == Some(destination.0);
-        is_ours.then_some(at)
-    }
-
-    fn heard_tcp(
-        &mut self,
-        now: Instant,
-        from: MacAddr,
-        source: Endpoint,
-        destination: Endpoint,
-        flags: u8,
-        ack: u32,
-    ) {
-        let Some(pair) = self.pair_of(Protocol::Tcp, source, destination) else { return };
-        if ack != self.sequence(pair).wrapping_add(1) || flags & ACK == 0 {
-            return;
-        }
-        if flags & RST != 0 {
-            self.answered(pair, from, Reply::Reset);
-        } else if flags & SYN != 0 && self.answered(pair, from, Reply::Accepted) {
-            self.plan(now, Task::End(pair, ack));
-        }
-    }
-
-    /// A probe was answered, for the first time or again. Answers whether the real server's connection is to be ended.
-    fn answered(&mut self, pair: usize, from: MacAddr, reply: Reply) -> bool {
-        let server = self.state.holds[self.state.pairs[pair].hold].server;
-        let is_first = self.state.pairs[pair].reply.is_none();
-        let state = &mut self.state.pairs[pair];
-        match self.state.servers[server].place {
-            Some((_, mac)) if mac == from => state.reply = state.reply.or(Some(reply)),
-            _ => state.elsewhere = Some(from),
-        }
-        is_first && state.reply.is_some()
-    }
-
-    fn heard_echo(&mut self, from: MacAddr, source: IpAddr, kind: u16, seq: usize, fragmented: bool) {
-        if kind == PING_VIP {
-            let Some(hold) = self.state.holds.get_mut(seq) else { return };
-            let place = self.state.servers[hold.server].place;
-            hold.pinged |= hold.vip == source && place.is_some_and(|(_, mac)| mac == from);
-            return;
-        }
-        let Some(server) = self.state.servers.get_mut(seq) else { return };
-        if server.address != source || server.place.is_none_or(|(_, mac)| mac != from) {
-            return;
-        }
-        match kind {
-            PING_SHORT => server.short = true,
-            PING_LONG => server.long = if fragmented { Long::Pieces } else { Long::Whole },
-            _ => {
-                let Some(size) = SIZES.get(usize::from(kind.wrapping_sub(PING_SIZES))) else { return };
-                if !fragmented {
-                    server.longest = server.longest.max(Some(*size));
-                }
-            }
-        }
-    }
 }
 
 /// A question of `sender` for `target`; `None` if the families differ.
@@ -673,6 +566,7 @@ const PING_SIZES: u16 = 3;
 /// Length of a short ping's IP packet.
 const SHORT: u16 = 84;
 
+mod listen;
 #[cfg(test)]
 mod segment;
 #[cfg(test)]

@@ -56,6 +56,17 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, test)| Trial::test(name, test).with_ignored_flag(entered.is_err()))
         .collect();
+    let can_filter = servers::can_filter();
+    if !can_filter {
+        eprintln!(
+            "SKIPPED, tests of the doctor with packet filters: the program `nft` is not there (package nftables)"
+        );
+    }
+    trials.extend(
+        servers::FILTERING
+            .iter()
+            .map(|(name, test)| Trial::test(*name, *test).with_ignored_flag(entered.is_err() || !can_filter)),
+    );
     trials.push(Trial::test("the_documentation_names_every_fault", usage::documented));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

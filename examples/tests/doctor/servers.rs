@@ -1,6 +1,7 @@
 //! Real servers that lack something, one fault each.
 
 use std::net::IpAddr;
+use std::process::Command;
 
 use lvs_core::Subnet;
 
@@ -20,6 +21,45 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_real_server_behind_a_router_that_answers_for_it_is_found", proxied),
     ("a_smaller_mtu_on_a_real_server_is_found", narrow),
 ];
+
+/// Those that need the program `nft`.
+pub(crate) const FILTERING: &[Test] = &[("a_filtered_port_is_found", filtered)];
+
+/// Whether there is `nft`.
+pub(crate) fn can_filter() -> bool {
+    Command::new("nft").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn filtered() -> Outcome {
+    for family in [Family::V4, Family::V6] {
+        let cluster = web(family)?;
+        let server = &cluster.net.servers[0];
+        let filter = |rule: &str| {
+            let rules =
+                format!("table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}");
+            server.host.run(|| Command::new("nft").args(["flush ruleset;", &rules]).status())
+        };
+        // Nothing at all, and by ICMP.
+        for (rule, evidence) in [
+            ("tcp dport 80 drop", "3 times, without an answer, although it answered something else"),
+            (
+                "tcp dport 80 reject with icmpx type admin-prohibited",
+                "answered with ICMP destination unreachable",
+            ),
+        ] {
+            assert!(filter(rule)?.success());
+            let finding = examine(&cluster, family, "")?.only("port-filtered");
+            assert_eq!((finding.vip, finding.mac), (Some(cluster.vip(family)), Some(server.mac)));
+            assert!(finding.evidence.contains(evidence), "{finding:#?}");
+        }
+        // Everything that is sent to the VIP: as if it were missing.
+        let all =
+            if family == Family::V4 { "ip daddr 192.168.0.250 drop" } else { "ip6 daddr fd00:192::250 drop" };
+        assert!(filter(all)?.success());
+        examine(&cluster, family, "")?.only("vip-missing");
+    }
+    Ok(())
+}
 
 fn without_vip() -> Outcome {
     for family in [Family::V4, Family::V6] {
