@@ -4,6 +4,7 @@
 //! - [`model`] follows a sequence of changes without a director;
 //! - [`save`](mod@save) writes a configuration as rules, completely or as `ipvsadm -S -n`;
 //! - [`listing`] prints services and connections as `ipvsadm -L -n`, [`proc`] as the kernel in `/proc/net`;
+//! - [`explain`] says why a director did with a frame what it did;
 //! - [`knobs`] sets knobs by the kernel's names.
 //!
 //! It does no I/O and opens no files: bytes and plain values in, text out. Host and port names are not
@@ -50,6 +51,7 @@
 mod collation;
 #[cfg(unix)]
 pub mod control;
+pub mod explain;
 mod flags;
 pub mod json;
 pub mod knobs;

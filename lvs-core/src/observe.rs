@@ -4,13 +4,13 @@
 //! are observers; they are recorded by the code that decides, never worked out afterwards. With the unit type, which is the
 //! default, all of it is compiled away.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::classify::{FlowKey, Packet};
 use crate::config::{InterfaceId, SchedulerKind, ServiceKey};
 use crate::connection::ConnectionState;
 use crate::io::Meta;
-use crate::scheduler::{SchedulerState, Server};
+use crate::scheduler::{Grounds, SchedulerState, Server};
 use crate::verdict::{DropReason, Verdict};
 
 /// Sees the decisions about each frame, in order: one [`Observation::Frame`] first, one [`Observation::Verdict`] last.
@@ -80,6 +80,8 @@ pub enum Observation<'a> {
     },
     /// A scheduler was asked.
     Scheduled {
+        /// For this flow.
+        flow: &'a FlowKey,
         /// Which one.
         scheduler: SchedulerKind,
         /// What it had in mind before.
@@ -88,7 +90,11 @@ pub enum Observation<'a> {
         servers: &'a [Server],
         /// The place it picked, or `None` if there is nobody to be had.
         picked: Option<usize>,
+        /// What it was picked from besides.
+        grounds: Grounds,
     },
+    /// The service remembers no connections (one-packet scheduling): the next packet of this flow chooses anew.
+    OnePacket,
     /// The client has been here before, and its service is persistent: it goes to the same server.
     Persisted {
         /// The service.
@@ -111,6 +117,16 @@ pub enum Observation<'a> {
         flow: &'a FlowKey,
         /// The flow's real server, if it has a connection.
         destination: Option<SocketAddr>,
+    },
+    /// A piece of a packet, and not its first one: it goes where that one went.
+    Piece {
+        /// The real server's address; `None` if the first piece has not come.
+        destination: Option<IpAddr>,
+    },
+    /// The director keeps a copy of the frame, which leaves later or in another shape.
+    Held {
+        /// Why.
+        because: Held,
     },
     /// The director answers the sender by a frame of its own.
     Answered {
@@ -148,6 +164,21 @@ pub enum Hashed {
     TableWasFull,
     /// The director was told to (`on_miss`).
     OnMiss,
+}
+
+/// Why a frame does not leave as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Held {
+    /// The Ethernet address of its next hop is not known yet.
+    Unresolved,
+    /// It is longer than the way out allows, and leaves in pieces.
+    Cut {
+        /// How many.
+        pieces: usize,
+        /// The longest IP packet that fits, in bytes.
+        mtu: u16,
+    },
 }
 
 /// What the director says to a sender.

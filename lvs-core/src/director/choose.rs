@@ -36,6 +36,9 @@ impl<M: TableMemory> Common<M> {
     ) -> Option<Choice> {
         let config = &self.services.get(service)?.config;
         let one_packet = config.one_packet && packet.kind == PacketKind::Udp;
+        if O::ENABLED && one_packet {
+            observer.observe(&Observation::OnePacket);
+        }
         let Some(persistence) = config.persistence else {
             // FTP's other ports are for persistent services only.
             if config.key.port() != packet.flow.virtual_port() && config.key.address().is_some() {
@@ -73,7 +76,8 @@ impl<M: TableMemory> Common<M> {
         let state = service.scheduler_state();
         let picked = service.schedule(&request);
         let (scheduler, servers) = (service.config.scheduler, service.servers());
-        observer.observe(&Observation::Scheduled { scheduler, state, servers, picked });
+        let grounds = service.scheduler_grounds();
+        observer.observe(&Observation::Scheduled { flow, scheduler, state, servers, picked, grounds });
         picked.map(|place| servers[place].destination)
     }
 

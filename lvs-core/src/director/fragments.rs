@@ -14,7 +14,7 @@ use crate::classify::{FlowKey, Packet};
 use crate::config::InterfaceId;
 use crate::connection::TableMemory;
 use crate::io::Frame;
-use crate::observe::Observer;
+use crate::observe::{Observation, Observer};
 use crate::pool::{Entrance, Origin, Queue};
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
@@ -112,6 +112,10 @@ impl<M: TableMemory> Worker<M> {
         let destination = known.destination;
         let mut waiting = known.waiting;
         self.give_up_pieces(stale);
+        if O::ENABLED {
+            let destination = destination.map(|id| common.get().socket_of(id, &packet.flow).ip());
+            observer.observe(&Observation::Piece { destination });
+        }
         if let Some(destination) = destination {
             return self.forward(common, frame, interface, packet, destination, observer);
         }

@@ -9,7 +9,7 @@ use crate::connection::TableMemory;
 use crate::forward::answer::Plan;
 use crate::forward::{Cut, decrement_ttl, longest_piece, retag, tagged_len, write_tagged};
 use crate::io::{Frame, Meta, PortId};
-use crate::observe::{Answer, Observation, Observer};
+use crate::observe::{Answer, Held, Observation, Observer};
 use crate::pool::{Entrance, Origin};
 use crate::service::Reach;
 use crate::time::Instant;
@@ -119,7 +119,11 @@ impl<M: TableMemory> Worker<M> {
         }
         self.lane_mut(destination).count(packet.ip_len());
         if reach == Reach::Unresolved {
-            return self.wait(common, frame, destination);
+            let verdict = self.wait(common, frame, destination);
+            if O::ENABLED && verdict == Verdict::Hold {
+                observer.observe(&Observation::Held { because: Held::Unresolved });
+            }
+            return verdict;
         }
         if let Some(addresses) = frame.bytes_mut().first_chunk_mut() {
             *addresses = macs;
@@ -185,6 +189,9 @@ impl<M: TableMemory> Worker<M> {
             let write = |out: &mut [u8]| cut.write(frame.bytes(), n, out);
             self.pool.push(&mut self.outbox, entrance, cut.frame_len(n), write)
         });
+        if O::ENABLED && whole {
+            observer.observe(&Observation::Held { because: Held::Cut { pieces: cut.pieces(), mtu } });
+        }
         // The packet counts once, however many pieces it leaves in; without one of them it is of no use.
         *if whole { &mut self.statistics.released } else { &mut self.statistics.given_up } += 1;
         Verdict::Hold

@@ -3,7 +3,7 @@
 //! Both look into 256 buckets that are filled by walking the list round and round; the hash and the order are the
 //! kernel's, so that a kernel director with the same list agrees. They do not depend on servers' addresses.
 
-use super::{ListChange, Request, Scheduler, SchedulerState, Server};
+use super::{Grounds, ListChange, Request, Scheduler, SchedulerState, Server};
 use crate::config::SchedulerFlags;
 
 const BUCKETS: usize = 256;
@@ -58,6 +58,13 @@ impl Buckets {
         }
     }
 
+    /// For explanations: this bucket, and who has it.
+    fn grounds(&self, bucket: u8, with_port: bool) -> Grounds {
+        let place = self.0[usize::from(bucket)];
+        let holder = (place != NOBODY).then_some(usize::from(place));
+        Grounds::Entry { number: bucket.into(), of: BUCKETS as u32, holder, with_port }
+    }
+
     fn available(&self, bucket: usize, servers: &[Server]) -> Option<usize> {
         let place = usize::from(self.0[bucket % BUCKETS]);
         servers.get(place)?.is_available().then_some(place)
@@ -74,13 +81,15 @@ const fn bucket_of(value: u32) -> usize {
 pub struct SourceHashing {
     flags: HashFlags,
     buckets: Buckets,
+    /// The last pick's.
+    bucket: u8,
 }
 
 impl SourceHashing {
     /// For an empty list.
     #[must_use]
     pub const fn new(flags: HashFlags) -> Self {
-        Self { flags, buckets: Buckets::EMPTY }
+        Self { flags, buckets: Buckets::EMPTY, bucket: 0 }
     }
 }
 
@@ -91,6 +100,7 @@ impl Scheduler for SourceHashing {
 
     fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize> {
         let bucket = bucket_of(self.flags.value(request));
+        self.bucket = bucket as u8;
         let first = self.buckets.available(bucket, servers);
         if first.is_some() || !self.flags.fallback {
             return first;
@@ -102,6 +112,10 @@ impl Scheduler for SourceHashing {
     fn state(&self) -> SchedulerState {
         SchedulerState::Hash
     }
+
+    fn grounds(&self) -> Grounds {
+        self.buckets.grounds(self.bucket, self.flags.port)
+    }
 }
 
 /// The scheduler `dh`: by the virtual address. Every server takes one bucket at a turn, whatever its weight; there is no
@@ -109,13 +123,15 @@ impl Scheduler for SourceHashing {
 #[derive(Debug, Clone)]
 pub struct DestinationHashing {
     buckets: Buckets,
+    /// The last pick's.
+    bucket: u8,
 }
 
 impl DestinationHashing {
     /// For an empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { buckets: Buckets::EMPTY }
+        Self { buckets: Buckets::EMPTY, bucket: 0 }
     }
 }
 
@@ -131,11 +147,17 @@ impl Scheduler for DestinationHashing {
     }
 
     fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize> {
-        self.buckets.available(bucket_of(request.flow.folded_virtual()), servers)
+        let bucket = bucket_of(request.flow.folded_virtual());
+        self.bucket = bucket as u8;
+        self.buckets.available(bucket, servers)
     }
 
     fn state(&self) -> SchedulerState {
         SchedulerState::Hash
+    }
+
+    fn grounds(&self) -> Grounds {
+        self.buckets.grounds(self.bucket, false)
     }
 }
 

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::least::{Least, Measure};
 use super::server_set::{Name, Names};
-use super::{ListChange, Request, Scheduler, SchedulerState, Server};
+use super::{Grounds, ListChange, Request, Scheduler, SchedulerState, Server};
 use crate::quick_hash::QuickHasher;
 use crate::time::Instant;
 
@@ -51,6 +51,8 @@ struct Memory<E> {
     expiration: Duration,
     /// Where the search for something to forget goes on.
     hand: usize,
+    /// The server that was remembered at the last pick.
+    remembered: Option<usize>,
 }
 
 /// When an entry was used.
@@ -68,6 +70,7 @@ impl<E: Entry> Memory<E> {
             half_idle_count: 0,
             expiration: Duration::from_secs(expiration_secs.into()),
             hand: 0,
+            remembered: None,
         }
     }
 
@@ -155,12 +158,15 @@ impl Scheduler for Locality {
 
     fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize> {
         let (address, now) = (request.flow.virtual_address(), request.now);
+        self.memory.remembered = None;
         if let Some(entry) = self.memory.entries.get_mut(&address) {
             let fresh = now.saturating_duration_since(entry.used) <= self.memory.expiration;
             entry.used = now;
             let place = self.memory.names.place(entry.server);
             // As in IPVS the thresholds of the remembered server do not count.
-            if let Some(place) = place.filter(|place| fresh && servers[*place].weight > 0)
+            let place = place.filter(|place| fresh && servers[*place].weight > 0);
+            self.memory.remembered = place;
+            if let Some(place) = place
                 && !self.memory.is_overloaded(&servers[place])
             {
                 return Some(place);
@@ -175,6 +181,10 @@ impl Scheduler for Locality {
 
     fn state(&self) -> SchedulerState {
         SchedulerState::Locality
+    }
+
+    fn grounds(&self) -> Grounds {
+        Grounds::Memory { remembered: self.memory.remembered }
     }
 }
 
@@ -262,8 +272,10 @@ impl Scheduler for LocalityWithReplication {
 
     fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize> {
         let (address, now) = (request.flow.virtual_address(), request.now);
+        self.memory.remembered = None;
         if let Some(set) = self.memory.entries.get(&address) {
             let of_set = self.least_of(set, servers);
+            self.memory.remembered = of_set;
             let overloaded = of_set.is_none_or(|place| self.memory.is_overloaded(&servers[place]));
             // As in IPVS the set ages even if nobody is to be had.
             let joins = if overloaded { self.memory.least.best() } else { None };
@@ -289,6 +301,10 @@ impl Scheduler for LocalityWithReplication {
 
     fn state(&self) -> SchedulerState {
         SchedulerState::Locality
+    }
+
+    fn grounds(&self) -> Grounds {
+        Grounds::Memory { remembered: self.memory.remembered }
     }
 }
 

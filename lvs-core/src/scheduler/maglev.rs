@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::hashing::HashFlags;
-use super::{ListChange, Request, Scheduler, SchedulerState, Server};
+use super::{Grounds, ListChange, Request, Scheduler, SchedulerState, Server};
 use crate::classify::{FlowKey, fold};
 
 /// Entries of the kernel's table: a prime, its default build option.
@@ -105,6 +105,8 @@ pub struct Maglev {
     table: MaglevTable,
     /// By place: the last weight that was not 0.
     weights: Vec<u32>,
+    /// What the last pick hashed.
+    value: u32,
 }
 
 impl Maglev {
@@ -117,7 +119,7 @@ impl Maglev {
     /// The same with a table of so many entries, raised to the next prime.
     #[must_use]
     pub fn with_entries(flags: HashFlags, entries: u32) -> Self {
-        Self { flags, table: MaglevTable::with_entries(entries as usize), weights: Vec::new() }
+        Self { flags, table: MaglevTable::with_entries(entries as usize), weights: Vec::new(), value: 0 }
     }
 }
 
@@ -145,6 +147,7 @@ impl Scheduler for Maglev {
 
     fn pick(&mut self, request: &Request<'_>, servers: &[Server]) -> Option<usize> {
         let value = self.flags.value(request);
+        self.value = value;
         let place = self.table.place_of(value)?;
         if servers.get(place)?.is_available() {
             return Some(place);
@@ -163,6 +166,15 @@ impl Scheduler for Maglev {
 
     fn state(&self) -> SchedulerState {
         SchedulerState::Hash
+    }
+
+    fn grounds(&self) -> Grounds {
+        Grounds::Entry {
+            number: self.table.entry_of(self.value) as u32,
+            of: self.table.places.len() as u32,
+            holder: self.table.place_of(self.value),
+            with_port: self.flags.port,
+        }
     }
 }
 

@@ -138,6 +138,40 @@ pub enum SchedulerState {
     Custom,
 }
 
+/// What the last pick was made from, where the state before it and the list of servers do not tell. For explanations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Grounds {
+    /// They tell it all.
+    #[default]
+    List,
+    /// A hash gave an entry of a table that is filled with servers (sh, dh, mh).
+    Entry {
+        /// The entry's number.
+        number: u32,
+        /// How many entries there are.
+        of: u32,
+        /// The place of the server that has it. Another one was picked if this one may not be and the scheduler
+        /// looks for another.
+        holder: Option<usize>,
+        /// Whether the client's port was hashed too.
+        with_port: bool,
+    },
+    /// Two lots were drawn (twos).
+    Lots {
+        /// The place that the first lot gave.
+        first: usize,
+        /// The place that the second lot gave; often the same.
+        second: usize,
+    },
+    /// The memory of the destination address was asked (lblc, lblcr).
+    Memory {
+        /// The place of the server that is remembered (lblcr: of the least loaded one of the set); `None` if nothing is,
+        /// or not lately, or nobody remembered may be had. Another one was picked if this one is overloaded.
+        remembered: Option<usize>,
+    },
+}
+
 /// Picks real servers for new connections.
 ///
 /// Every call is bounded by the length of the list; none allocates but `list_changed`.
@@ -163,6 +197,11 @@ pub trait Scheduler: Send {
     /// What the next pick will start from.
     fn state(&self) -> SchedulerState {
         SchedulerState::Custom
+    }
+
+    /// What the last pick was made from besides state and list. Asked for right after it, where somebody watches.
+    fn grounds(&self) -> Grounds {
+        Grounds::List
     }
 }
 

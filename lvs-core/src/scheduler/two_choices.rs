@@ -1,18 +1,20 @@
 //! Two servers drawn by lot, weighted; the less loaded one is taken. Few look-ups, and no herd.
 
-use super::{ListChange, Request, Scheduler, SchedulerState, Server};
+use super::{Grounds, ListChange, Request, Scheduler, SchedulerState, Server};
 
 /// The scheduler `twos` (the power of two choices).
 #[derive(Debug, Clone)]
 pub struct TwoChoices {
     random: u64,
+    /// The places that the last lots gave.
+    lots: Option<(usize, usize)>,
 }
 
 impl TwoChoices {
     /// For an empty list; `seed` makes the draws repeatable.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { random: seed | 1 }
+        Self { random: seed | 1, lots: None }
     }
 
     /// A number below `end`, which is not 0 (Lemire's scaling of xorshift64*).
@@ -46,11 +48,13 @@ impl Scheduler for TwoChoices {
     fn pick(&mut self, _request: &Request<'_>, servers: &[Server]) -> Option<usize> {
         let available = servers.iter().filter(|server| server.is_available());
         let total: u64 = available.map(|server| u64::from(server.weight)).sum();
+        self.lots = None;
         if total == 0 {
             return None;
         }
         let first = holder(servers, self.draw(total))?;
         let second = holder(servers, self.draw(total))?;
+        self.lots = Some((first, second));
         let (a, b) = (&servers[first], &servers[second]);
         let second_is_better =
             u128::from(b.weight) * u128::from(a.overhead()) > u128::from(a.weight) * u128::from(b.overhead());
@@ -59,6 +63,10 @@ impl Scheduler for TwoChoices {
 
     fn state(&self) -> SchedulerState {
         SchedulerState::TwoChoices
+    }
+
+    fn grounds(&self) -> Grounds {
+        self.lots.map_or(Grounds::List, |(first, second)| Grounds::Lots { first, second })
     }
 }
 

@@ -13,7 +13,8 @@ use crate::connection::state::StateTimeouts;
 use crate::listing::Statistics;
 use crate::quick_hash::QuickMap;
 use crate::scheduler::{
-    ListChange, MaglevTable, Request, Scheduler, SchedulerOptions, SchedulerState, Server, new_scheduler,
+    Grounds, ListChange, MaglevTable, Request, Scheduler, SchedulerOptions, SchedulerState, Server,
+    new_scheduler,
 };
 use crate::wire::ip_protocol;
 
@@ -142,6 +143,11 @@ impl Service {
     /// What the scheduler has in mind.
     pub(crate) fn scheduler_state(&self) -> SchedulerState {
         self.scheduler.state()
+    }
+
+    /// What the last pick was made from.
+    pub(crate) fn scheduler_grounds(&self) -> Grounds {
+        self.scheduler.grounds()
     }
 
     /// The place that the hash of the client gives.

@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use lvs_core::scheduler::SchedulerState;
-use lvs_core::{MacAddr, Verdict};
+use lvs_admin::explain::{Names, Step};
+use lvs_core::MacAddr;
 use lvs_testkit::frames::TcpFlags;
 
-use crate::decisions::{Decision, Step};
+use crate::decisions::Decision;
 use crate::evidence::{Card, Network, Place, Seen, Way};
 use crate::hops::{Followed, Hop, Packet};
 use crate::layout::{Paint, labelled};
@@ -98,116 +98,23 @@ fn host(mac: MacAddr, network: &Network) -> &str {
 /// What the director decided about a packet, and why.
 fn explanation(decision: &Decision, network: &Network, paint: Paint) -> String {
     let mut text = format!("  {}\n", paint.strong("Between hop 2 and hop 3 the director decides"));
-    for (label, sentence) in
-        decision.steps.iter().flat_map(|step| sentences(step, network)).chain(ending(decision, network))
-    {
-        text += &labelled(5, 12, label, &sentence);
+    for line in decision.explanation.lines(&network) {
+        text += &labelled(5, 12, line.label, &line.text);
     }
     text
 }
 
-/// A step in words, with a label each.
-fn sentences(step: &Step, network: &Network) -> Vec<(&'static str, String)> {
-    match step {
-        Step::Known { before, after, destination } => {
-            let server = server_name(destination.ip(), network);
-            vec![("connection", format!("known, to {server}; state {before} becomes {after}"))]
-        }
-        Step::Forgotten(because) => vec![("connection", format!("an old one is forgotten ({because:?})"))],
-        Step::Service(key) => vec![
-            ("connection", "none is known for this client and port".to_owned()),
-            ("service", format!("{key} is a virtual service, and a SYN may open a connection")),
-        ],
-        Step::Scheduled { scheduler, state, servers, picked } => {
-            let order = servers.iter().map(|(address, weight)| {
-                let number = address.to_string();
-                if *scheduler == lvs_core::config::SchedulerKind::WeightedRoundRobin {
-                    format!("{number} (weight {weight})")
-                } else {
-                    number
-                }
-            });
-            let order: Vec<String> = order.collect();
-            let history = history(*state, servers);
-            let picked = picked.and_then(|at| servers.get(at)).map_or_else(
-                || "nobody may be chosen".to_owned(),
-                |(address, _)| format!("so it is the turn of {}", server_name(*address, network)),
-            );
-            vec![
-                ("servers", format!("last added first, as in IPVS: {}", abbreviated(&order))),
-                ("scheduler", format!("{scheduler}: {history}; {picked}")),
-            ]
-        }
-        Step::Hashed { destination, because } => {
-            let server = server_name(*destination, network);
-            vec![(
-                "scheduler",
-                format!("without a connection, by a hash of the client: {server} ({because:?})"),
-            )]
-        }
-        Step::Answered(answer) => vec![("answer", format!("the director answers the client: {answer:?}"))],
+impl Names for &Network {
+    fn server(&self, address: IpAddr) -> String {
+        let server = self.servers.iter().find(|server| server.address() == address);
+        server.map_or_else(|| address.to_string(), |server| format!("{} ({address})", server.card.host))
     }
-}
 
-/// The end of a decision: what became of the packet.
-fn ending(decision: &Decision, network: &Network) -> Vec<(&'static str, String)> {
-    let Decision { verdict, macs: (to, from), changed, length, .. } = decision;
-    let sentence = match verdict {
-        Verdict::Transmit(_) => {
-            format!("transmit, to {} from {}", mac_name(*to, network), mac_name(*from, network))
+    fn station(&self, mac: MacAddr) -> String {
+        match self.card_with(mac) {
+            Some(card) => format!("{mac} ({})", card.host),
+            None => mac.to_string(),
         }
-        Verdict::Pass => "pass: not the director's business".to_owned(),
-        Verdict::Hold => "hold until the real server's Ethernet address is known, then transmit".to_owned(),
-        Verdict::Drop(reason) => format!("drop: {}", reason.slug()),
-    };
-    let rest = length.saturating_sub(12);
-    let untouched = match changed {
-        0 => format!("12 bytes of Ethernet addresses; the other {rest} of {length} bytes are as they came"),
-        _ => format!("{changed} bytes behind the Ethernet addresses"),
-    };
-    let mut lines = vec![("verdict", sentence)];
-    if matches!(verdict, Verdict::Transmit(_)) {
-        lines.push(("rewritten", untouched));
-    }
-    lines
-}
-
-/// What a scheduler had in mind.
-fn history(state: SchedulerState, servers: &[(IpAddr, u32)]) -> String {
-    let name = |at: usize| servers.get(at).map_or_else(|| "?".to_owned(), |(address, _)| address.to_string());
-    match state {
-        SchedulerState::RoundRobin { last: None } => "it begins with the first of them".to_owned(),
-        SchedulerState::RoundRobin { last: Some(at) } => format!("the last pick was {}", name(at)),
-        SchedulerState::WeightedRoundRobin { last, current_weight, max_weight, step } => {
-            let last = last.map_or_else(
-                || "nobody was picked yet".to_owned(),
-                |at| format!("the last pick was {}", name(at)),
-            );
-            format!("{last}, this round asks for weight {current_weight} (from {max_weight} down by {step})")
-        }
-        _ => "no history".to_owned(),
-    }
-}
-
-/// A list of which the middle is left out if it is long.
-fn abbreviated(names: &[String]) -> String {
-    match names {
-        [first, second, .., last] if names.len() > 4 => {
-            format!("{first}, {second} ... {last} ({} in all)", names.len())
-        }
-        _ => names.join(", "),
-    }
-}
-
-fn server_name(address: IpAddr, network: &Network) -> String {
-    let server = network.servers.iter().find(|server| server.address() == address);
-    server.map_or_else(|| address.to_string(), |server| format!("{} ({address})", server.card.host))
-}
-
-fn mac_name(mac: MacAddr, network: &Network) -> String {
-    match network.card_with(mac) {
-        Some(card) => format!("{mac} ({})", card.host),
-        None => mac.to_string(),
     }
 }
 
@@ -245,10 +152,10 @@ fn packet_row(packet: &Packet<'_>, network: &Network) -> String {
 
 /// What the packet did to the state of its connection.
 fn state_note(decision: &Decision) -> String {
-    let note = decision.steps.iter().find_map(|step| match step {
+    let note = decision.explanation.steps.iter().find_map(|step| match step {
         Step::Known { before, after, .. } if before != after => Some(format!("{before} ─▶ {after}")),
         Step::Known { after, .. } => Some(after.to_string()),
-        Step::Scheduled { .. } => Some("new ─▶ SYN_RECV".to_owned()),
+        Step::Scheduled(_) => Some("new ─▶ SYN_RECV".to_owned()),
         _ => None,
     });
     note.unwrap_or_default()

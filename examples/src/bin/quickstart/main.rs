@@ -11,7 +11,7 @@
 //! | `cluster`, `director`, `requests`, `decisions` | the run: network, director, client, what the director decided |
 //! | `evidence` | all that was seen, as plain data |
 //! | `expected`, `checks`, `hops` | what follows from the evidence |
-//! | `layout`, `map`, `report`, `hops_view`, `keep`, `json` | how it looks |
+//! | `map`, `report`, `hops_view`, `keep`, `json` | how it looks |
 //!
 //! It changes nothing outside its own namespaces, writes no file but those of `--pcap`, and needs no cleaning up:
 //! everything it makes goes with the process, however that ends.
@@ -27,7 +27,6 @@ mod hops;
 mod hops_view;
 mod json;
 mod keep;
-mod layout;
 mod map;
 mod options;
 mod report;
@@ -50,7 +49,7 @@ use cluster::Cluster;
 use director::RunningDirector;
 use evidence::{Evidence, Request};
 use failure::Failure;
-use layout::Paint;
+use lvs_examples::layout::{self, Paint};
 use options::Options;
 
 /// It could not run. 1 is for checks that failed.

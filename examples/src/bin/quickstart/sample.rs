@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use lvs_core::classify::classify;
 use lvs_core::config::{DestinationConfig, Protocol, SchedulerKind, ServiceConfig, ServiceKey};
 use lvs_core::connection::{ConnectionRecord, ConnectionState};
 use lvs_core::io::{Meta, PortId};
 use lvs_core::listing::{DestinationListing, Rates, ServiceListing, Statistics};
 use lvs_core::observe::{Observation, Observer};
-use lvs_core::scheduler::SchedulerState;
-use lvs_core::{DropReason, MacAddr, Verdict};
+use lvs_core::scheduler::{Grounds, SchedulerState};
+use lvs_core::{MacAddr, Verdict};
 use lvs_testkit::frames::{self, TcpFlags};
 
 use crate::decisions::Recorder;
@@ -150,20 +151,18 @@ impl<'a> Wire<'a> {
             .collect();
         let picked = servers.len() - 1 - server;
         let last = (picked + servers.len()).checked_sub(1).map(|at| at % servers.len());
+        let meta = Meta::default();
+        let packet = classify(before, &meta).unwrap();
         let observations = [
-            Observation::Frame {
-                index: 0,
-                bytes: before,
-                meta: &Meta::default(),
-                packet: Err(DropReason::Consumed),
-                interface: None,
-            },
+            Observation::Frame { index: 0, bytes: before, meta: &meta, packet: Ok(&packet), interface: None },
             Observation::Service { key: ServiceKey::tcp(vip.ip(), vip.port()) },
             Observation::Scheduled {
+                flow: &packet.flow,
                 scheduler: SchedulerKind::RoundRobin,
                 state: SchedulerState::RoundRobin { last },
                 servers: &servers,
                 picked: Some(picked),
+                grounds: Grounds::List,
             },
             Observation::Verdict { verdict: Verdict::Transmit(PortId(0)), bytes: after },
         ];

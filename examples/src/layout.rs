@@ -5,23 +5,24 @@ use std::io::IsTerminal;
 use anstyle::{AnsiColor, Style};
 
 /// No line is longer.
-pub(crate) const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 
 /// Colours text, or does not. Pad first: what it adds has no width but counts as characters.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Paint {
+pub struct Paint {
     on: bool,
 }
 
 impl Paint {
     /// Colours where stdout is a terminal and `NO_COLOR` is not set (no-color.org).
-    pub(crate) fn for_stdout() -> Self {
+    #[must_use]
+    pub fn for_stdout() -> Self {
         Self { on: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
     }
 
     /// No colours.
-    #[cfg(test)]
-    pub(crate) const fn off() -> Self {
+    #[must_use]
+    pub const fn off() -> Self {
         Self { on: false }
     }
 
@@ -30,7 +31,8 @@ impl Paint {
     }
 
     /// A heading with its explanation under it.
-    pub(crate) fn heading(self, title: &str, explanation: &str) -> String {
+    #[must_use]
+    pub fn heading(self, title: &str, explanation: &str) -> String {
         let title = self.paint(Style::new().bold().fg_color(Some(AnsiColor::Cyan.into())), title);
         let mut text = format!("\n{title}\n");
         for line in wrap(explanation, WIDTH - 2) {
@@ -40,29 +42,34 @@ impl Paint {
     }
 
     /// What deserves attention.
-    pub(crate) fn strong(self, text: &str) -> String {
+    #[must_use]
+    pub fn strong(self, text: &str) -> String {
         self.paint(Style::new().bold(), text)
     }
 
     /// What may be skipped.
-    pub(crate) fn dim(self, text: &str) -> String {
+    #[must_use]
+    pub fn dim(self, text: &str) -> String {
         self.paint(Style::new().dimmed(), text)
     }
 
     /// What is as it should be.
-    pub(crate) fn good(self, text: &str) -> String {
+    #[must_use]
+    pub fn good(self, text: &str) -> String {
         self.paint(Style::new().fg_color(Some(AnsiColor::Green.into())), text)
     }
 
     /// What is not.
-    pub(crate) fn bad(self, text: &str) -> String {
+    #[must_use]
+    pub fn bad(self, text: &str) -> String {
         self.paint(Style::new().bold().fg_color(Some(AnsiColor::Red.into())), text)
     }
 }
 
 /// Breaks text into lines of at most `width` characters, between words; a word that is longer has a line of its
 /// own.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -77,7 +84,8 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// A label and text beside it, wrapped; `indent` columns before the label, which takes `label_width`.
-pub(crate) fn labelled(indent: usize, label_width: usize, label: &str, text: &str) -> String {
+#[must_use]
+pub fn labelled(indent: usize, label_width: usize, label: &str, text: &str) -> String {
     let beside = indent + label_width;
     let mut lines = String::new();
     for (at, line) in wrap(text, WIDTH - beside).into_iter().enumerate() {
@@ -88,7 +96,8 @@ pub(crate) fn labelled(indent: usize, label_width: usize, label: &str, text: &st
 }
 
 /// A part of `whole`, drawn `width` characters wide.
-pub(crate) fn bar(part: usize, whole: usize, width: usize) -> String {
+#[must_use]
+pub fn bar(part: usize, whole: usize, width: usize) -> String {
     let filled = (part * width * 2).checked_div(whole.max(1)).unwrap_or_default().div_ceil(2).min(width);
     "█".repeat(filled)
 }
