@@ -41,3 +41,8 @@ fn director() {
 fn model() {
     replay("model", fuzz::model);
 }
+
+#[test]
+fn pcap() {
+    replay("pcap", fuzz::pcap);
+}

@@ -8,6 +8,7 @@
 //! found. Any bytes are a valid history; what they mean may change from release to release. Nothing here looks at
 //! how fast anything is, and nothing reads a clock or a random number.
 
+mod capture;
 mod input;
 mod model;
 
@@ -24,6 +25,7 @@ use lvs_core::io::{Frame, Meta, VlanTag};
 use lvs_core::listing::{DestinationListing, ServiceListing};
 use lvs_core::{Change, Director, DirectorConfig, Instant, InterfaceConfig, PortId, Verdict};
 
+pub use capture::pcap;
 pub use input::meta_from;
 use input::{OWN, RIPS, Source, VLANS, change, frame, tagged, usual_services};
 pub use model::model;
