@@ -85,3 +85,37 @@ fn play(bytes: &[u8], packets: &[CapturedPacket], is_damaged: bool) {
     assert_eq!((played + lost, faults == 1), (packets.len(), is_damaged));
     assert!(io.is_finished());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// A fuzzer in small: the corpus with some bytes changed, the same ones each time.
+    #[test]
+    fn damaged_captures_do_no_harm() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/pcap");
+        let files =
+            std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        let mut random = 1u64;
+        let mut draw = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below.max(1)
+        };
+        let mut count = 0;
+        for file in files {
+            super::pcap(&file);
+            count += 1;
+            for _ in 0..300 {
+                let mut damaged = file.clone();
+                for _ in 0..=draw(3) {
+                    let at = draw(damaged.len());
+                    if let Some(byte) = damaged.get_mut(at) {
+                        *byte = [0, 1, 0x7f, 0xff, draw(256) as u8][draw(5)];
+                    }
+                }
+                super::pcap(&damaged);
+            }
+        }
+        assert!(count > 20, "{count} files");
+    }
+}
