@@ -6,6 +6,8 @@
 //! - [`middleware`] wraps any `FrameIo`: trace, recording, faults, counts;
 //! - [`model`] is what a director has to decide, in the plainest words;
 //! - [`fuzz`] holds the bodies of the fuzz targets, which property tests use too;
+//! - `sim` (feature `sim`) is a network inside the process, in virtual time: links that lose and reorder, switches,
+//!   routers, hosts that behave as Linux does, directors;
 //! - `lab` (Linux, feature `lab`) builds networks out of real kernels in network namespaces, without
 //!   root where the system allows that, and leaves nothing behind.
 //!
@@ -21,7 +23,11 @@ pub mod lab;
 pub mod memory;
 pub mod middleware;
 pub mod model;
+#[cfg(any(all(target_os = "linux", feature = "lab"), feature = "sim"))]
+mod reference;
+#[cfg(feature = "sim")]
+pub mod sim;
 
-#[cfg(all(doctest, target_os = "linux", feature = "lab"))]
+#[cfg(all(doctest, target_os = "linux", feature = "lab", feature = "sim"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

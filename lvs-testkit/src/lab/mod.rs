@@ -58,6 +58,7 @@ mod task;
 mod topology;
 pub mod udp;
 
+pub use crate::reference::Addresses;
 pub use capture::{Capture, CaptureOptions, CapturedFrame, Direction, Recording, send_frame};
 pub use enter::{Refused, enter};
 pub use error::LabError;
@@ -67,4 +68,4 @@ pub use link::{Interface, Nic, cable};
 pub use neighbour::{Neighbour, NeighbourState};
 pub use switch::{LearnedAddress, Switch, SwitchOptions};
 pub use task::{Stop, Task};
-pub use topology::{Addresses, RealServer, Topology, TopologyOptions};
+pub use topology::{RealServer, Topology, TopologyOptions};

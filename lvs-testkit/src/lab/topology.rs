@@ -26,14 +26,13 @@
 //! card is `02:00:00:00:nn:hh`, with the last byte of its IPv4 address as `hh` and as `nn` 31 (hex) in A,
 //! 01 on the client's side of the router, 00 in B and front, 02 in back.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use lvs_core::{MacAddr, Subnet};
 
 use super::error::LabError;
 use super::host::Host;
 use super::link::{Nic, cable};
 use super::switch::{Switch, SwitchOptions};
+use crate::reference::{Addresses, BACK, FRONT, OUTSIDE, SINGLE, Segment, server_numbers};
 
 /// What may differ from the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +67,6 @@ impl Default for TopologyOptions {
             switch: SwitchOptions::default(),
         }
     }
-}
-
-/// An address of each family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Addresses {
-    /// The IPv4 address.
-    pub v4: IpAddr,
-    /// Its IPv6 companion.
-    pub v6: IpAddr,
 }
 
 /// A host that serves.
@@ -115,45 +105,11 @@ pub struct Topology {
     pub switches: Vec<Switch>,
 }
 
-/// A subnet of the reference networks: three bytes of IPv4, a group of IPv6, a byte of the MACs.
-#[derive(Debug, Clone, Copy)]
-struct Segment {
-    v4: [u8; 3],
-    v6: u16,
-    mac: u8,
-}
-
-const SINGLE: Segment = Segment { v4: [192, 168, 31], v6: 0x31, mac: 0x31 };
-const OUTSIDE: Segment = Segment { v4: [110, 0, 0], v6: 0x110, mac: 1 };
-const FRONT: Segment = Segment { v4: [192, 168, 0], v6: 0x192, mac: 0 };
-const BACK: Segment = Segment { v4: [192, 168, 1], v6: 0x193, mac: 2 };
-
-impl Segment {
-    fn addresses(self, host: u8) -> Addresses {
-        let [a, b, c] = self.v4;
-        // The digits are the same, not the number: 250 becomes 0x250.
-        let digits = u16::from(host / 100) << 8 | u16::from(host / 10 % 10) << 4 | u16::from(host % 10);
-        Addresses {
-            v4: Ipv4Addr::new(a, b, c, host).into(),
-            v6: Ipv6Addr::new(0xfd00, self.v6, 0, 0, 0, 0, 0, digits).into(),
-        }
-    }
-
-    fn subnets(self, host: u8) -> [Subnet; 2] {
-        let Addresses { v4, v6 } = self.addresses(host);
-        [Subnet::new(v4, 24).expect("24 of 32"), Subnet::new(v6, 64).expect("64 of 128")]
-    }
-
-    const fn mac(self, host: u8) -> MacAddr {
-        MacAddr([2, 0, 0, 0, self.mac, host])
-    }
-
-    /// A card of `owner` in this segment.
-    fn nic(self, owner: &Host, name: &str, host: u8, options: &TopologyOptions) -> Nic {
-        let [v4, v6] = self.subnets(host);
-        let nic = Nic::new(owner, name).mac(self.mac(host)).mtu(options.mtu).offload(options.offload);
-        nic.queues(options.queues).address(v4).address(v6)
-    }
+/// A card of `owner` in a segment.
+fn nic(segment: Segment, owner: &Host, name: &str, host: u8, options: &TopologyOptions) -> Nic {
+    let [v4, v6] = segment.subnets(host);
+    let nic = Nic::new(owner, name).mac(segment.mac(host)).mtu(options.mtu).offload(options.offload);
+    nic.queues(options.queues).address(v4).address(v6)
 }
 
 impl Topology {
@@ -167,8 +123,8 @@ impl Topology {
     pub fn a(options: TopologyOptions) -> Result<Self, LabError> {
         let (client, director) = (Host::new("client")?, Host::new("director")?);
         let switch = Switch::new("switch", options.switch)?;
-        switch.connect(SINGLE.nic(&client, "eth0", 10, &options))?;
-        switch.connect(SINGLE.nic(&director, "eth0", 20, &options))?;
+        switch.connect(nic(SINGLE, &client, "eth0", 10, &options))?;
+        switch.connect(nic(SINGLE, &director, "eth0", 20, &options))?;
         let vips = SINGLE.addresses(100);
         let servers = servers(SINGLE, [30, 50], None, vips, &switch, &options)?;
         Ok(Self {
@@ -195,8 +151,8 @@ impl Topology {
     pub fn b(options: TopologyOptions) -> Result<Self, LabError> {
         let (client, router, director) = outside(&options)?;
         let switch = Switch::new("switch", options.switch)?;
-        switch.connect(FRONT.nic(&router, "eth1", 15, &options))?;
-        switch.connect(FRONT.nic(&director, "eth0", 208, &options))?;
+        switch.connect(nic(FRONT, &router, "eth1", 15, &options))?;
+        switch.connect(nic(FRONT, &director, "eth0", 208, &options))?;
         let gateway = FRONT.addresses(15);
         route_by(&director, gateway)?;
         let vips = FRONT.addresses(250);
@@ -226,10 +182,10 @@ impl Topology {
     pub fn c(options: TopologyOptions) -> Result<Self, LabError> {
         let (client, router, director) = outside(&options)?;
         let (front, back) = (Switch::new("front", options.switch)?, Switch::new("back", options.switch)?);
-        front.connect(FRONT.nic(&router, "eth1", 15, &options))?;
-        back.connect(BACK.nic(&router, "eth2", 15, &options))?;
-        front.connect(FRONT.nic(&director, "eth0", 208, &options))?;
-        back.connect(BACK.nic(&director, "eth1", 208, &options))?;
+        front.connect(nic(FRONT, &router, "eth1", 15, &options))?;
+        back.connect(nic(BACK, &router, "eth2", 15, &options))?;
+        front.connect(nic(FRONT, &director, "eth0", 208, &options))?;
+        back.connect(nic(BACK, &director, "eth1", 208, &options))?;
         let gateway = FRONT.addresses(15);
         route_by(&director, gateway)?;
         let vips = FRONT.addresses(250);
@@ -260,7 +216,7 @@ impl Topology {
 fn outside(options: &TopologyOptions) -> Result<(Host, Host, Host), LabError> {
     let (client, router, director) = (Host::new("client")?, Host::new("router")?, Host::new("director")?);
     router.forward()?;
-    cable(OUTSIDE.nic(&client, "eth0", 1, options), OUTSIDE.nic(&router, "eth0", 254, options))?;
+    cable(nic(OUTSIDE, &client, "eth0", 1, options), nic(OUTSIDE, &router, "eth0", 254, options))?;
     route_by(&client, OUTSIDE.addresses(254))?;
     Ok((client, router, director))
 }
@@ -273,11 +229,10 @@ fn servers(
     switch: &Switch,
     options: &TopologyOptions,
 ) -> Result<Vec<RealServer>, LabError> {
-    assert!((1..=16).contains(&options.servers), "1 to 16 real servers, not {}", options.servers);
-    let numbers = first.into_iter().chain((101..).filter(|number| !first.contains(number)));
+    let numbers = server_numbers(first, options.servers);
     let make = |(at, number): (usize, u8)| {
         let host = Host::new(&format!("server{}", at + 1))?;
-        switch.connect(segment.nic(&host, "eth0", number, options))?;
+        switch.connect(nic(segment, &host, "eth0", number, options))?;
         if let Some(gateway) = gateway {
             route_by(&host, gateway)?;
         }
@@ -289,23 +244,10 @@ fn servers(
         }
         Ok(RealServer { host, addresses: segment.addresses(number), mac: segment.mac(number) })
     };
-    numbers.take(options.servers).enumerate().map(make).collect()
+    numbers.enumerate().map(make).collect()
 }
 
 fn route_by(host: &Host, gateway: Addresses) -> Result<(), LabError> {
     host.default_gateway(gateway.v4)?;
     host.default_gateway(gateway.v6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn companions_have_the_same_digits() {
-        assert_eq!(FRONT.addresses(250).v6, "fd00:192::250".parse::<IpAddr>().unwrap());
-        assert_eq!(OUTSIDE.addresses(1).v6, "fd00:110::1".parse::<IpAddr>().unwrap());
-        assert_eq!(FRONT.addresses(15).v6, "fd00:192::15".parse::<IpAddr>().unwrap());
-        assert_eq!(FRONT.mac(188).to_string(), "02:00:00:00:00:bc");
-    }
 }
