@@ -2,6 +2,7 @@
 
 mod arp_problem;
 mod directors;
+mod hosts;
 mod ipv6;
 mod links;
 mod recordings;

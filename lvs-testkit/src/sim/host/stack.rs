@@ -25,6 +25,8 @@ pub(super) struct Stack {
     listeners: Vec<Listener>,
     serving: Vec<Serving>,
     connections: BTreeMap<ConnectionId, Opened>,
+    /// Sockets that have only a reset to send.
+    leaving: Vec<SocketHandle>,
     udp: Vec<UdpPort>,
     datagrams: VecDeque<Datagram>,
     due: Option<Instant>,
@@ -87,6 +89,7 @@ impl Stack {
             listeners: Vec::new(),
             serving: Vec::new(),
             connections: BTreeMap::new(),
+            leaving: Vec::new(),
             udp: Vec::new(),
             datagrams: VecDeque::new(),
             due: None,
@@ -140,6 +143,9 @@ impl Stack {
             if !moved {
                 break;
             }
+        }
+        for handle in self.leaving.drain(..) {
+            self.sockets.remove(handle);
         }
         self.due = interface.poll_at(later(now), &self.sockets).map(|at| {
             let micros = u64::try_from(at.total_micros()).unwrap_or(0);
@@ -405,10 +411,8 @@ impl Stack {
             if opened.connection.phase.is_over() {
                 self.sockets.remove(handle);
             } else {
-                // The reset leaves with the next run; the socket goes when it has.
                 socket.abort();
-                let (conversation, answer) = (Box::new(super::serve::Echo), Answer::default());
-                self.serving.push(Serving { handle, conversation, answer, peer_ended: true, closed: true });
+                self.leaving.push(handle);
             }
         }
         Some(opened.connection)
