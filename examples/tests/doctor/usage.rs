@@ -1,5 +1,6 @@
 //! What the program refuses and with which words; the text for people; the documentation.
 
+use caps::Capability;
 use lvs_doctor::Fault;
 
 use crate::clinic::{DOCTOR, run, web};
@@ -37,8 +38,8 @@ fn refused() -> Outcome {
         assert!(log.contains(expected), "{options}: {log}");
     }
     let options = "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --json";
-    let start =
-        Start::program(DOCTOR, &cluster.net.director, cluster.directory.path(), options).without_raw();
+    let start = Start::program(DOCTOR, &cluster.net.director, cluster.directory.path(), options)
+        .without(Capability::CAP_NET_RAW);
     let ended = start.run()?.wait()?;
     assert_eq!(ended.status.code(), Some(2), "{}", ended.stdout);
     assert!(ended.stdout.starts_with("{\"ok\":false,\"findings\":[],\"error\":\""), "{}", ended.stdout);

@@ -114,7 +114,8 @@ fn answers(host: Host, card: u16, sender: &str, target: &str) -> bool {
 
 #[test]
 fn scopes_count_for_arp_ignore_3_only() {
-    let table = [(0, Scope::Host, true), (3, Scope::Host, false), (3, Scope::Link, true), (8, Scope::Global, false)];
+    let table =
+        [(0, Scope::Host, true), (3, Scope::Host, false), (3, Scope::Link, true), (8, Scope::Global, false)];
     for (arp_ignore, scope, expected) in table {
         let mut host = host(2);
         host.add_scoped_address("lo", "10.9.9.9/32".parse().unwrap(), scope);
