@@ -13,12 +13,14 @@
 //! | `protocols.rs` | IPv6 behind a snooping switch, UDP, ping, DIPs that the program owns |
 //! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
+//! | `control.rs` | edits and listings while clients use it |
 //! | `tap.rs` | on a TAP device of a bridge |
 //! | `xdp.rs` | the same over AF_XDP sockets |
 //! | `usage.rs` | the command line, its errors, warnings and exit codes |
 
 mod balancing;
 mod cluster;
+mod control;
 mod listing;
 mod neighbours;
 mod program;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         transfers::TESTS,
         protocols::TESTS,
         balancing::TESTS,
+        control::TESTS,
         workers::TESTS,
         usage::TESTS,
     ]

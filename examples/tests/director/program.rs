@@ -66,7 +66,12 @@ pub(crate) struct Start<'a> {
 impl<'a> Start<'a> {
     /// `director` inside `host`, in a working directory, with words separated by spaces as arguments.
     pub(crate) fn director(host: &'a Host, directory: &'a Path, arguments: &str) -> Self {
-        Self::program(DIRECTOR, host, directory, arguments)
+        let mut start = Self::program(DIRECTOR, host, directory, arguments);
+        // Many run at a time, and only one can have the usual place.
+        if !arguments.contains("--control") {
+            start.arguments.push("--no-control".into());
+        }
+        start
     }
 
     pub(crate) fn program(

@@ -228,8 +228,10 @@ fn wrong() -> Outcome {
         let ended = program.stop(Signal::SIGINT)?;
         // But a firewall on bridges is.
         let expected = if there && on { 2 } else { 0 };
+        // A kept device that is opened again has its carrier after up to a second.
+        let warnings = ended.lines("WARN").iter().filter(|line| !line.ends_with("tap0 is down")).count();
         assert_eq!(
-            (ended.lines("WARN").len(), ended.lines("sysctl -w net.bridge").len()),
+            (warnings, ended.lines("sysctl -w net.bridge").len()),
             (expected, expected),
             "{:#?}",
             ended.log

@@ -29,12 +29,16 @@ const LINES: u32 = 16 << 10;
 /// changed.
 pub type Reload = dyn Fn() -> Result<Vec<String>, String> + Send + Sync;
 
+/// What a program has to say of edits before they are carried out, besides what the director itself refuses.
+pub type Check = dyn Fn(&[Change]) -> Result<(), String> + Send + Sync;
+
 /// Carries out requests on a group.
 pub struct GroupHandler<M: TableMemory, C> {
     group: DirectorGroup<M>,
     clock: C,
     version: &'static str,
     reload: Option<Box<Reload>>,
+    check: Option<Box<Check>>,
     /// One edit after the other: what an edit is checked against must not change before it is carried out.
     edits: Mutex<()>,
 }
@@ -43,13 +47,20 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     /// For a group that lives by this clock. `version` is the program's.
     #[must_use]
     pub fn new(group: DirectorGroup<M>, clock: C, version: &'static str) -> Self {
-        Self { group, clock, version, reload: None, edits: Mutex::new(()) }
+        Self { group, clock, version, reload: None, check: None, edits: Mutex::new(()) }
     }
 
     /// With files that can be read again.
     #[must_use]
     pub fn with_reload(mut self, reload: Box<Reload>) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// With a check of edits.
+    #[must_use]
+    pub fn with_check(mut self, check: Box<Check>) -> Self {
+        self.check = Some(check);
         self
     }
 
@@ -67,6 +78,9 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         let mut model = Model::of(&self.group.services(), &self.group.mark_rules(), self.group.timeouts());
         let rules = rules::load_onto(text.as_bytes(), &mut model).map_err(|error| refused_rules(&error))?;
         let changes: Vec<Change> = rules.iter().map(|rule| rule.change).collect();
+        if let Some(check) = &self.check {
+            check(&changes).map_err(|text| Refusal::new(Fault::Refused, text))?;
+        }
         self.apply(&changes).map_err(|error| {
             let mut refusal = refused(&error);
             refusal.line = rules.get(error.index).map(|rule| rule.line);

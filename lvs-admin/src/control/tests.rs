@@ -162,6 +162,21 @@ fn a_reload_is_the_programs_business() {
 }
 
 #[test]
+fn a_program_has_its_say_before_an_edit() {
+    let bench = Bench::new();
+    let check = |changes: &[lvs_core::Change]| match changes.len() {
+        1 => Ok(()),
+        more => Err(format!("{more} at a time")),
+    };
+    let handler = GroupHandler::new(bench.group.clone(), || Instant::ZERO, "").with_check(Box::new(check));
+    let server = Server::start(&bench.directory.path().join("other"), Arc::new(handler)).unwrap();
+    let mut client = Client::connect(server.path()).unwrap();
+    assert_eq!(client.rules(RULES).unwrap_err().to_string(), "3 at a time");
+    assert!(bench.group.services().is_empty());
+    client.rules("-A -t 192.168.0.250:80 -s rr").unwrap();
+}
+
+#[test]
 fn nonsense_is_answered_and_the_conversation_goes_on() {
     let bench = Bench::new();
     let mut stream = bench.raw();

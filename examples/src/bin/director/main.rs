@@ -7,10 +7,13 @@
 //! | --- | --- |
 //! | `options.rs` | the command line |
 //! | `plan.rs` | what is to be run, checked before anything starts |
+//! | `workers.rs` | the run loops |
+//! | `control.rs` | the socket by which `lvsadm` edits and lists |
 //!
 //! Standard output carries the final listing only, standard error the log. Exit status: 0 after SIGINT or SIGTERM, 1
 //! when the device fails while running, 2 for wrong usage, wrong rules or missing rights.
 
+mod control;
 mod options;
 mod plan;
 mod workers;
@@ -22,13 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lvs_admin::listing::{self, Columns, Order, Style};
-use lvs_core::io::{FrameIo, IoStatistics};
+use lvs_core::Event;
+use lvs_core::io::IoStatistics;
 use lvs_core::listing::ServiceListing;
-use lvs_core::{Director, Event};
 use lvs_examples::backend::{Io, open_taps, open_xdp, open_xdp_group};
-use lvs_examples::clock::Clock;
-use lvs_examples::{run, words};
-use lvs_hugepages::HugePages;
 use lvs_io_afpacket::{PacketConfig, PacketIo};
 
 use crate::options::Options;
@@ -73,25 +73,22 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let is_group = plan.workers > NonZeroU16::MIN;
     match plan.io {
         Io::Afpacket => {
             let config = PacketConfig::new(plan.ports.iter().cloned());
-            if is_group {
-                return workers::run(PacketIo::open_group(&config, plan.workers)?, plan, &stop);
-            }
-            run_over(PacketIo::open(&config)?, plan, &stop)
+            let devices = match plan.workers {
+                NonZeroU16::MIN => vec![PacketIo::open(&config)?],
+                workers => PacketIo::open_group(&config, workers)?,
+            };
+            workers::run(devices, plan, &stop)
         }
         Io::Xdp => {
             let (ports, interfaces, addresses) = (&plan.ports, &plan.config.interfaces, &plan.addresses);
-            if is_group {
-                return workers::run(
-                    open_xdp_group(ports, interfaces, addresses, plan.workers)?,
-                    plan,
-                    &stop,
-                );
-            }
-            run_over(open_xdp(ports, interfaces, addresses)?, plan, &stop)
+            let devices = match plan.workers {
+                NonZeroU16::MIN => vec![open_xdp(ports, interfaces, addresses)?],
+                workers => open_xdp_group(ports, interfaces, addresses, workers)?,
+            };
+            workers::run(devices, plan, &stop)
         }
         Io::Tap => run_on_taps(plan, &stop),
     }
@@ -99,15 +96,9 @@ fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 /// Runs on TAP devices, and puts back what it did to them.
 fn run_on_taps(plan: Plan, stop: &AtomicBool) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let (mut devices, ends) = open_taps(&plan.taps, plan.workers)?;
+    let (devices, ends) = open_taps(&plan.taps, plan.workers)?;
     let names: Vec<String> = plan.taps.iter().map(|tap| tap.name.clone()).collect();
-    let code = match devices.pop() {
-        Some(io) if devices.is_empty() => run_over(io, plan, stop),
-        last => {
-            devices.extend(last);
-            workers::run(devices, plan, stop)
-        }
-    };
+    let code = workers::run(devices, plan, stop);
     for (name, end) in names.iter().zip(ends) {
         // Devices that were made here have gone with their descriptors.
         for step in end.undo() {
@@ -115,39 +106,6 @@ fn run_on_taps(plan: Plan, stop: &AtomicBool) -> Result<ExitCode, Box<dyn std::e
         }
     }
     code
-}
-
-fn run_over<I: FrameIo>(
-    mut io: I,
-    plan: Plan,
-    stop: &AtomicBool,
-) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let clock = Clock::start();
-    let names = plan.interface_names;
-    let memory = HugePages::new();
-    let mut director = Director::with_memory(plan.config, clock.now(), &memory)?;
-    director.apply(clock.now(), &plan.changes).map_err(|error| plan::locate(error, &plan.origins))?;
-    for (name, line) in names.iter().zip(&plan.description) {
-        tracing::info!("{name}: {line}");
-    }
-    let capacity = director.connection_usage().capacity;
-    let (mib, pages) = (memory.bytes() >> 20, memory.pages());
-    tracing::info!("room for {capacity} connections: {mib} MiB of tables in {pages} pages");
-
-    let mut ready = Ready { announced: false };
-    let result = run::run(&mut director, &mut io, clock, stop, &mut (), |director, event| {
-        words::log(event, &names);
-        ready.look(event, || director.is_announced());
-    });
-    print_services(&director.services(), director.connection_usage().capacity);
-    log_frames(&io.statistics());
-    match result {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            tracing::error!("{error}");
-            Ok(ExitCode::FAILURE)
-        }
-    }
 }
 
 /// Says `ready` once all VIPs are announced.

@@ -71,6 +71,15 @@ struct Raw {
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     max_connections: u32,
 
+    /// Where lvsadm finds this director: a Unix socket for root and the user it runs as. Default: /run/lvs/director.sock, for others
+    /// $XDG_RUNTIME_DIR/lvs/director.sock; where another director has that one, a warning says so and there is none
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
+    /// No control socket
+    #[arg(long, conflicts_with = "control")]
+    no_control: bool,
+
     /// Start although the host's kernel holds a VIP. It will answer clients itself, with RST
     #[arg(long)]
     allow_local_vip: bool,
@@ -93,8 +102,21 @@ pub(crate) struct Options {
     pub(crate) workers: NonZeroU16,
     /// Capacity of the connection table.
     pub(crate) max_connections: u32,
+    /// Where the control socket is.
+    pub(crate) control: Control,
     /// Whether a VIP on the host's kernel is no error.
     pub(crate) allow_local_vip: bool,
+}
+
+/// Where the control socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// At the usual place, if that can be had.
+    Usual,
+    /// There.
+    At(PathBuf),
+    /// Nowhere.
+    Nowhere,
 }
 
 /// An interface with what follows it.
@@ -141,6 +163,11 @@ impl Options {
             io: raw.io,
             workers: raw.workers,
             max_connections: raw.max_connections,
+            control: match raw.control {
+                Some(path) => Control::At(path),
+                None if raw.no_control => Control::Nowhere,
+                None => Control::Usual,
+            },
             allow_local_vip: raw.allow_local_vip,
         })
     }

@@ -16,7 +16,7 @@ use lvs_io_afpacket::{interface_mac, interface_mtu};
 use lvs_io_tap::stable_mac;
 use lvs_netdev::check_name;
 
-use crate::options::{InterfaceOptions, Options};
+use crate::options::{Control, InterfaceOptions, Options};
 
 /// Everything that a director is started with.
 pub(crate) struct Plan {
@@ -40,6 +40,10 @@ pub(crate) struct Plan {
     /// Where each change comes from.
     pub(crate) origins: Vec<String>,
     pub(crate) warnings: Vec<String>,
+    /// Where the control socket is.
+    pub(crate) control: Control,
+    /// Whether a VIP on the host's kernel is no error.
+    pub(crate) allow_local_vip: bool,
 }
 
 type Error = Box<dyn std::error::Error>;
@@ -62,6 +66,8 @@ impl Plan {
             changes: Vec::new(),
             origins: Vec::new(),
             warnings: Vec::new(),
+            control: options.control.clone(),
+            allow_local_vip: options.allow_local_vip,
         };
         for interface in &options.interfaces {
             plan.add_interface(interface, &host)?;

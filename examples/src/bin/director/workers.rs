@@ -1,4 +1,5 @@
-//! A director with several workers: a thread each, with a device of its own; the main thread says what happens.
+//! The director at work: a thread for each worker, with a device of its own; the main thread says what happens, and the control
+//! socket's threads edit and list.
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
@@ -18,10 +19,12 @@ use lvs_io_tap::TapIo;
 use lvs_io_xdp::XdpIo;
 
 use crate::plan::{self, Plan};
-use crate::{Ready, log_frames, print_services};
+use crate::{Ready, control, log_frames, print_services};
 
 /// The longest wait of a worker that others cannot wake: what they hand to it waits so long.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
+/// And of one that is alone: what an edit gives it to ask and to announce waits so long.
+const LONGEST_WAIT_ALONE: Duration = Duration::from_millis(20);
 /// And of one that they can: the end of the program is not noticed sooner.
 const LONGEST_WAIT_WOKEN: Duration = Duration::from_millis(100);
 /// How often the main thread looks for something to say.
@@ -70,9 +73,9 @@ pub(crate) fn run<I: Device>(
     }
     let capacity = group.connection_usage().capacity;
     let (mib, pages) = (memory.bytes() >> 20, memory.pages());
-    tracing::info!(
-        "{workers} workers; room for {capacity} connections: {mib} MiB of tables in {pages} pages"
-    );
+    let team = if workers > NonZeroU16::MIN { format!("{workers} workers; ") } else { String::new() };
+    tracing::info!("{team}room for {capacity} connections: {mib} MiB of tables in {pages} pages");
+    let control = control::start(&plan, &group, clock)?;
 
     let mut frames = IoStatistics::default();
     let mut failed = false;
@@ -80,17 +83,21 @@ pub(crate) fn run<I: Device>(
         let threads: Vec<_> = members
             .into_iter()
             .zip(devices)
-            .map(|(member, io)| scope.spawn(move || work(member, io, clock, stop)))
+            .map(|(member, io)| scope.spawn(move || work(member, io, workers, clock, stop)))
             .collect();
         let mut open = Vec::new();
         let mut ready = Ready { announced: false };
-        while !stop.load(Ordering::Relaxed) {
+        let mut tell = || {
             while let Some(event) = group.poll_event() {
                 words::log(event, &plan.interface_names);
                 ready.look(event, || group.is_announced());
             }
+        };
+        while !stop.load(Ordering::Relaxed) {
+            tell();
             thread::sleep(LOOK);
         }
+        tell();
         for thread in threads {
             let (io, result) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let counted = io.statistics();
@@ -107,6 +114,7 @@ pub(crate) fn run<I: Device>(
             }
         }
     });
+    drop(control);
     print_services(&group.services(), capacity);
     log_frames(&frames);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -125,12 +133,17 @@ impl Drop for Ending<'_> {
 fn work<M: TableMemory, I: Device>(
     mut member: GroupMember<M>,
     mut io: I,
+    workers: NonZeroU16,
     clock: Clock,
     stop: &AtomicBool,
 ) -> (I, Result<(), String>) {
     let _ending = Ending(stop);
     let waker = io.waker();
-    let longest = if waker.is_some() { LONGEST_WAIT_WOKEN } else { LONGEST_WAIT };
+    let longest = match waker {
+        _ if workers == NonZeroU16::MIN => LONGEST_WAIT_ALONE,
+        Some(_) => LONGEST_WAIT_WOKEN,
+        None => LONGEST_WAIT,
+    };
     if let Some(waker) = waker {
         member.set_waker(waker);
     }

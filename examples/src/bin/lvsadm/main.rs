@@ -167,12 +167,6 @@ fn carry_out(own: &Own, options: &Options) -> Result<(), Failure> {
             let request = Request::Drain { service: (*service).into(), server: *server, deadline: *deadline };
             notes(client.done(&request)?)
         }
-        Own::Reload => {
-            for note in client.done(&Request::Reload)? {
-                print(&format!("{note}\n"))?;
-            }
-            Ok(())
-        }
         Own::Knobs => show::knobs(&mut client, None, options.json),
         Own::Knob(name) if name.contains('=') => {
             notes(client.done(&Request::SetKnob { setting: name.clone() })?)

@@ -28,8 +28,6 @@ pub(crate) struct Options {
 pub(crate) enum Own {
     /// `--drain SERVICE -r SERVER --deadline SECONDS`
     Drain { service: ServiceKey, server: IpAddr, deadline: u64 },
-    /// `--reload`
-    Reload,
     /// `--sysctl`
     Knobs,
     /// `--sysctl NAME[=VALUE]`
@@ -73,11 +71,10 @@ impl Options {
 
 fn own(words: &[&str]) -> Result<Option<Own>, String> {
     Ok(Some(match words {
-        ["--reload"] => Own::Reload,
         ["--counters"] => Own::Counters,
         ["--sysctl"] => Own::Knobs,
         ["--sysctl", knob] => Own::Knob((*knob).to_owned()),
-        ["--reload" | "--counters", more, ..] | ["--sysctl", _, more, ..] => {
+        ["--counters", more, ..] | ["--sysctl", _, more, ..] => {
             return Err(format!("unexpected argument {more}"));
         }
         ["--drain", rest @ ..] => drain(rest)?,
@@ -130,8 +127,8 @@ mod tests {
     fn its_own_commands() {
         assert_eq!(read("--sysctl").unwrap().own, Some(Own::Knobs));
         assert_eq!(read("--sysctl sloppy_tcp=1").unwrap().own, Some(Own::Knob("sloppy_tcp=1".to_owned())));
-        assert_eq!(read("--reload").unwrap().own, Some(Own::Reload));
-        assert!(read("--reload now").is_err());
+        assert_eq!(read("--counters").unwrap().own, Some(Own::Counters));
+        assert!(read("--counters now").is_err());
         let service = ServiceKey::tcp("192.168.0.250".parse().unwrap(), 80);
         let drained = Own::Drain { service, server: "192.168.0.188".parse().unwrap(), deadline: 30 };
         assert_eq!(

@@ -1,0 +1,90 @@
+//! The socket by which `lvsadm` and other programs edit and list a running director.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lvs_admin::control::{self, GroupHandler, Server, ServerError};
+use lvs_core::connection::TableMemory;
+use lvs_core::director::DirectorGroup;
+use lvs_core::{Change, Subnet};
+use lvs_examples::backend::Io;
+use lvs_examples::clock::Clock;
+use lvs_examples::host::Host;
+
+use crate::options::Control;
+use crate::plan::Plan;
+
+/// Starts it, if there is to be one. It ends when it is dropped.
+///
+/// # Errors
+/// If the one that was asked for cannot be had. The usual one is done without, after a warning: several directors may run on a host,
+/// each in a network namespace.
+pub(crate) fn start<M>(
+    plan: &Plan,
+    group: &DirectorGroup<M>,
+    clock: Clock,
+) -> Result<Option<Server>, ServerError>
+where
+    M: TableMemory + 'static,
+    M::Lines: Send,
+    DirectorGroup<M>: Send + Sync,
+{
+    let wanted = &plan.control;
+    let path = match wanted {
+        Control::Nowhere => return Ok(None),
+        Control::At(path) => Some(path.clone()),
+        Control::Usual => control::default_path(),
+    };
+    let Some(path) = path else {
+        tracing::warn!("no control socket: XDG_RUNTIME_DIR is not set; --control PATH gives one");
+        return Ok(None);
+    };
+    let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
+    let taken = (plan.io == Io::Xdp).then(|| plan.addresses.take.clone());
+    let allow_local_vip = plan.allow_local_vip;
+    let handler = handler.with_check(Box::new(move |changes| {
+        changes.iter().try_for_each(|change| check(change, taken.as_deref(), allow_local_vip))
+    }));
+    match Server::start(&path, Arc::new(handler)) {
+        Ok(server) => {
+            tracing::info!("control socket: {}", path.display());
+            Ok(Some(server))
+        }
+        Err(error) if *wanted == Control::Usual => {
+            tracing::warn!("no control socket: {error}; --control PATH gives one");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What this host has to say of an edit: the same as of the rules that the director is started with. `taken` are the addresses that
+/// come to its AF_XDP sockets, if it has such.
+fn check(change: &Change, taken: Option<&[Subnet]>, allow_local_vip: bool) -> Result<(), String> {
+    let vip = match change {
+        Change::AddService(service) => service.key.address(),
+        Change::AddMarkRule(rule) => Some(rule.destination.address()),
+        _ => None,
+    };
+    let Some(vip) = vip else {
+        return Ok(());
+    };
+    if taken.is_some_and(|taken| !taken.iter().any(|subnet| subnet.contains(vip))) {
+        return Err(format!(
+            "{vip}: with --io xdp frames come for the addresses of the rules that the director was started with; write it there \
+             and start the director anew"
+        ));
+    }
+    match held_by(vip) {
+        Some(interface) if !allow_local_vip => Err(format!(
+            "{vip} is held by this host's kernel, on {interface}, which would answer clients itself; take it away: \
+             ip address del {vip} dev {interface}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The interface on which the host's kernel has an address.
+fn held_by(address: IpAddr) -> Option<String> {
+    Host::look().ok()?.holder_of(address).map(|held| held.interface.clone())
+}
