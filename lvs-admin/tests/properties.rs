@@ -1,19 +1,15 @@
 //! Properties of the rules grammar: no bytes disturb it, and what is saved reads back as it was.
 
-use std::net::IpAddr;
-use std::time::Duration;
+mod generators;
 
 use lvs_admin::model::{Model, Service};
 use lvs_admin::rules::Warning;
 use lvs_admin::{rules, save};
-use lvs_core::Subnet;
-use lvs_core::config::{
-    Change, ClientMask, DestinationConfig, MarkRule, Persistence, PortRange, PortRanges, Protocol,
-    SchedulerFlags, SchedulerKind, ServiceConfig, ServiceKey, Timeouts,
-};
-use proptest::collection::{btree_map, hash_map, vec};
-use proptest::option;
+use lvs_core::config::{Change, MarkRule, Timeouts};
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+
+use generators::{key, mark_rule, servers, service, timeouts};
 
 /// Whatever the outcome: positions lie inside the file, and messages are one line of text that a terminal
 /// only shows.
@@ -52,104 +48,6 @@ fn word() -> impl Strategy<Value = Vec<u8>> {
         12 => prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),
         1 => vec(any::<u8>(), 0..6),
     ]
-}
-
-fn address(ipv6: bool) -> BoxedStrategy<IpAddr> {
-    if ipv6 {
-        // The first byte keeps it unicast.
-        any::<u128>().prop_map(|bits| IpAddr::from(((bits >> 8) | (0x20 << 120)).to_be_bytes())).boxed()
-    } else {
-        any::<[u8; 4]>().prop_map(|[a, b, c, d]| IpAddr::from([a % 223 + 1, b, c, d])).boxed()
-    }
-}
-
-fn protocol() -> impl Strategy<Value = Protocol> {
-    prop::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp])
-}
-
-fn key() -> impl Strategy<Value = ServiceKey> {
-    let port = prop_oneof![4 => 1..=u16::MAX, 1 => Just(0)];
-    let by_address = (protocol(), any::<bool>().prop_flat_map(address), port)
-        .prop_map(|(protocol, address, port)| ServiceKey::Address { protocol, address, port });
-    let by_mark = (1..=u32::MAX, any::<bool>()).prop_map(|(mark, ipv6)| ServiceKey::Mark { mark, ipv6 });
-    prop_oneof![3 => by_address, 1 => by_mark]
-}
-
-/// From a second to 31 days.
-fn seconds() -> impl Strategy<Value = Duration> {
-    prop_oneof![Just(1), Just(2_678_400), 1..=2_678_400u64].prop_map(Duration::from_secs)
-}
-
-fn timeouts() -> impl Strategy<Value = Timeouts> {
-    (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp })
-}
-
-fn persistence(ipv6: bool) -> impl Strategy<Value = Persistence> {
-    let mask = if ipv6 {
-        (1..=128u8).prop_map(ClientMask::V6).boxed()
-    } else {
-        prop_oneof![Just(u32::MAX), (0..32u32).prop_map(|bits| u32::MAX << bits), 1..=u32::MAX]
-            .prop_map(ClientMask::V4)
-            .boxed()
-    };
-    (seconds(), mask).prop_map(|(timeout, mask)| Persistence { timeout, mask })
-}
-
-fn flags() -> impl Strategy<Value = SchedulerFlags> {
-    let each = [SchedulerFlags::FALLBACK, SchedulerFlags::PORT, SchedulerFlags::THIRD];
-    prop::sample::subsequence(each.to_vec(), 0..=3)
-        .prop_map(|flags| flags.into_iter().fold(SchedulerFlags::NONE, SchedulerFlags::with))
-}
-
-/// Any service that a director takes.
-fn service(key: ServiceKey) -> impl Strategy<Value = ServiceConfig> {
-    let persistence = match key {
-        ServiceKey::Address { port: 0, .. } => persistence(key.is_ipv6()).prop_map(Some).boxed(),
-        _ => option::of(persistence(key.is_ipv6())).boxed(),
-    };
-    let may_be_one_packet =
-        matches!(key, ServiceKey::Mark { .. } | ServiceKey::Address { protocol: Protocol::Udp, .. });
-    let one_packet = any::<bool>().prop_map(move |one| one && may_be_one_packet);
-    let scheduler = prop::sample::select(SchedulerKind::ALL.to_vec());
-    let slow_start = option::of((1..=86_400u64).prop_map(Duration::from_secs));
-    (scheduler, flags(), persistence, one_packet, option::of(timeouts()), slow_start).prop_map(
-        move |(scheduler, flags, persistence, one_packet, timeouts, slow_start)| ServiceConfig {
-            flags,
-            persistence,
-            one_packet,
-            timeouts,
-            slow_start,
-            ..ServiceConfig::new(key, scheduler)
-        },
-    )
-}
-
-/// Servers of the service's family on its port, in any list order.
-fn servers(key: ServiceKey) -> impl Strategy<Value = Vec<DestinationConfig>> {
-    let weight = prop_oneof![Just(1), Just(0), 0..=DestinationConfig::MAX_WEIGHT];
-    let limits = prop_oneof![Just((0, 0)), any::<u32>().prop_flat_map(|upper| (Just(upper), 0..=upper)),];
-    hash_map(address(key.is_ipv6()), (weight, limits), 0..6).prop_map(move |servers| {
-        let made = servers.into_iter().map(|(rip, (weight, (upper, lower)))| {
-            DestinationConfig::new(rip, key.port()).weight(weight).thresholds(upper, lower)
-        });
-        made.collect()
-    })
-}
-
-fn mark_rule() -> impl Strategy<Value = MarkRule> {
-    let destination = any::<bool>().prop_flat_map(|ipv6| {
-        let longest = if ipv6 { 128u8 } else { 32 };
-        (address(ipv6), 0..=longest).prop_map(|(address, length)| Subnet::new(address, length).unwrap())
-    });
-    let range = (any::<u16>(), any::<u16>()).prop_map(|(a, b)| PortRange { first: a.min(b), last: a.max(b) });
-    let port = any::<u16>().prop_map(|port| PortRange { first: port, last: port });
-    let ports = vec(prop_oneof![range, port], 1..=16).prop_map(|ranges| PortRanges::new(&ranges).unwrap());
-    (1..=u32::MAX, protocol(), destination, ports).prop_map(|(mark, protocol, destination, ports)| MarkRule {
-        mark,
-        protocol,
-        destination,
-        ports,
-    })
 }
 
 /// Everything that rules can say.
