@@ -49,6 +49,7 @@
 //! ```
 
 mod collation;
+pub mod config;
 #[cfg(unix)]
 pub mod control;
 pub mod explain;
