@@ -55,6 +55,7 @@ pub mod control;
 pub mod explain;
 mod flags;
 pub mod json;
+pub mod keepalived;
 pub mod knobs;
 pub mod listing;
 pub mod model;
