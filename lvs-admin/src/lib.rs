@@ -5,9 +5,12 @@
 //! - [`save`](mod@save) writes a configuration as rules, completely or as `ipvsadm -S -n`;
 //! - [`listing`] prints services and connections as `ipvsadm -L -n`, [`proc`] as the kernel in `/proc/net`;
 //! - [`explain`] says why a director did with a frame what it did;
-//! - [`knobs`] sets knobs by the kernel's names.
+//! - [`knobs`] sets knobs by the kernel's names;
+//! - [`config`] is one configuration for whatever file it came from, its TOML file, and the difference of two;
+//! - [`keepalived`] reads keepalived.conf;
+//! - [`json`] has services, connections and counters as JSON, [`control`] the socket by which a running director is edited.
 //!
-//! It does no I/O and opens no files: bytes and plain values in, text out. Host and port names are not
+//! But for the control socket it does no I/O and opens no files: bytes and plain values in, text out. Host and port names are not
 //! looked up.
 //!
 //! ```
@@ -64,3 +67,8 @@ pub mod rules;
 pub mod save;
 
 pub use save::save;
+
+/// The examples in the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,7 +14,7 @@ use lvs_admin::config::health::{
 };
 use lvs_admin::config::{
     Capacities, Check, Configuration, Difference, Interface, Server, ServerOrder, Service, ServiceHealth,
-    difference, toml,
+    difference, fuzzing, toml,
 };
 use lvs_admin::model::Model;
 use lvs_core::config::{Change, DestinationConfig, Knobs, MarkRule, OnMiss, ServiceKey, VlanPath};
@@ -277,6 +277,44 @@ impl Director {
     }
 }
 
+/// Lines that occur in a file, and some that nearly do.
+fn toml_line() -> impl Strategy<Value = String> {
+    const KEYS: &str =
+        "tcp udp mark name dips address weight check url kind persistence retry payload status timeouts x";
+    const VALUES: [&str; 16] = [
+        "\"192.0.2.10:80\"",
+        "\"10.0.0.1\"",
+        "[\"10.0.0.208/24\"]",
+        "1",
+        "-1",
+        "\"5s\"",
+        "1.5",
+        "true",
+        "[]",
+        "[{ kind = \"tcp\" }]",
+        "[{ kind = \"http\", url = [{ status = [200] }] }]",
+        "\"\"",
+        "{ tcp = 5 }",
+        "1979-05-27",
+        "[[[",
+        "99999999999999999999",
+    ];
+    const HEADINGS: [&str; 8] = [
+        "[[service]]",
+        "[[service.server]]",
+        "[director]",
+        "[[interface]]",
+        "[knobs]",
+        "[service]",
+        "[[mark_rule]]",
+        "[x.y.z]",
+    ];
+    let key = prop::sample::select(KEYS.split(' ').collect::<Vec<_>>());
+    let entry =
+        (key, prop::sample::select(VALUES.to_vec())).prop_map(|(key, value)| format!("{key} = {value}"));
+    prop_oneof![3 => entry, 2 => prop::sample::select(HEADINGS.to_vec()).prop_map(str::to_owned), 1 => ".{0,12}"]
+}
+
 /// What a change is about, if it is about a server.
 fn about(change: &Change) -> Option<(ServiceKey, IpAddr)> {
     match *change {
@@ -359,6 +397,31 @@ proptest! {
         prop_assert_eq!(sorted(&old) == sorted(&new), found.is_empty(), "{}", found);
         let lines = found.to_string().lines().count();
         prop_assert_eq!(lines, found.edits.len() + found.fixed.len());
+    }
+
+    #[test]
+    fn any_bytes_are_safe(file in vec(any::<u8>(), 0..400)) {
+        fuzzing::toml(&file);
+    }
+
+    #[test]
+    fn nearly_right_toml_is_safe(lines in vec(toml_line(), 0..20)) {
+        fuzzing::toml(lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn a_good_file_gone_wrong_is_safe(edits in vec((any::<prop::sample::Index>(), 0..4u8, toml_line()), 1..5)) {
+        let mut file = include_bytes!("../../examples/etc/lvs.toml").to_vec();
+        for (at, kind, line) in edits {
+            let at = at.index(file.len().max(1)).min(file.len());
+            match kind {
+                0 => file.truncate(at),
+                1 => drop(file.drain(at..(at + 7).min(file.len()))),
+                2 => drop(file.splice(at..at, line.into_bytes())),
+                _ => if let Some(byte) = file.get_mut(at) { *byte ^= 1 << (line.len() % 8) },
+            }
+        }
+        fuzzing::toml(&file);
     }
 
     #[test]

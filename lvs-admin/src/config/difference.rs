@@ -39,7 +39,8 @@ pub enum ServerOrder {
 pub struct Difference {
     /// What a running director has to be told, in order.
     pub changes: Vec<Change>,
-    /// The same for people, with what concerns health checks, sorted by subject.
+    /// The same for people, with what concerns health checks: knobs, time-outs, neighbours, mark rules, then each service
+    /// with its servers.
     pub edits: Vec<Edit>,
     /// What takes a restart; `changes` leave it as it was.
     pub fixed: Vec<FieldChange>,
@@ -76,7 +77,7 @@ pub fn difference(old: &Configuration, new: &Configuration, order: ServerOrder) 
     services(old, new, order, &mut found);
     mark_rules(&old.mark_rules, &new.mark_rules, &mut found);
     neighbours(old, new, &mut found);
-    found.edits.sort_by_key(|edit| edit.subject);
+    found.edits.sort_by_key(|edit| edit.subject.rank());
     found
 }
 

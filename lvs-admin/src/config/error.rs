@@ -31,7 +31,8 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        // An included file's name is as hostile as what stands in it.
+        write!(f, "{}:{}", shown(&self.file), self.line)
     }
 }
 

@@ -19,6 +19,8 @@ mod assembly;
 pub mod difference;
 pub(crate) mod duration;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub(crate) mod nearest;
 pub mod toml;

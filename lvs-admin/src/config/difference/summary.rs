@@ -14,7 +14,7 @@ use crate::config::{Configuration, Interface, Server, Service, duration, vlan_te
 use crate::flags;
 
 /// What an edit is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Subject {
     /// The knobs.
@@ -29,6 +29,20 @@ pub enum Subject {
     Service(ServiceKey),
     /// A real server of a service.
     Server(ServiceKey, IpAddr),
+}
+
+impl Subject {
+    /// Where it stands among others: a service before its servers.
+    pub(super) const fn rank(self) -> (u8, Option<ServiceKey>, Option<IpAddr>) {
+        match self {
+            Self::Knobs => (0, None, None),
+            Self::Timeouts => (1, None, None),
+            Self::Neighbour(address) => (2, None, Some(address)),
+            Self::MarkRules => (3, None, None),
+            Self::Service(key) => (4, Some(key), None),
+            Self::Server(key, address) => (4, Some(key), Some(address)),
+        }
+    }
 }
 
 impl Display for Subject {

@@ -49,11 +49,11 @@ fn everything_is_told_in_words() {
 + neighbour 10.0.0.1: 02:00:00:00:00:01
 ~ mark rules: 1. none -> 7 for tcp 192.0.2.11/32 80,443-444
 ~ service TCP 192.0.2.10:80: scheduler wrr -> mh, flags none -> mh-port, persistence none -> 300s mask 255.255.255.0
-- service UDP 192.0.2.10:53: rr, no real servers
-+ service FWM 7: wlc, no real servers
 ~ server 10.0.0.2:80 of TCP 192.0.2.10:80: upper_threshold 0 -> 9, lower_threshold 0 -> 3
 - server 10.0.0.3:80 of TCP 192.0.2.10:80: weight 1
 + server 10.0.0.4:80 of TCP 192.0.2.10:80: weight 1
+- service UDP 192.0.2.10:53: rr, no real servers
++ service FWM 7: wlc, no real servers
 ! director.workers 1 -> 2: takes a restart, and stays as it is until then
 ! director.max_connections 1000 -> 1048576: takes a restart, and stays as it is until then
 ! service TCP 192.0.2.10:80: the real servers keep their order, which a fresh start would change

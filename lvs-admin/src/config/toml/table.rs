@@ -30,12 +30,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, FileError> {
         DeTable::parse(self.text).map_err(|error| {
-            let mut parts = error.message().lines();
-            let problem = format!("not TOML: {}", parts.next().unwrap_or("it cannot be read"));
-            let rest = parts.collect::<Vec<_>>().join(", ");
-            let expected = rest.strip_prefix("expected ").filter(|rest| !rest.is_empty());
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            let (problem, expected) = message.split_once(", expected ").unwrap_or((&message, ""));
+            let expected = if expected.is_empty() { "TOML as in examples/etc/lvs.toml" } else { expected };
             let start = error.span().map_or(0, |span| span.start);
-            self.place(start).error(problem, expected.unwrap_or("TOML as in examples/etc/lvs.toml"))
+            self.place(start).error(format!("not TOML: {problem}"), expected)
         })
     }
 
