@@ -28,7 +28,7 @@
 //! ```
 //! Every key with its default is in `docs/configuration.md`. A key that is not known is an error, as is every value that no
 //! director would take; nothing of a file with an error is used. Any bytes are safe to read; time and memory are
-//! proportional to the size of the file, which is bounded by [`MAX_BYTES`].
+//! bounded by the size of the file, which is bounded by [`MAX_BYTES`].
 
 mod check;
 mod director;
@@ -42,8 +42,9 @@ use self::table::Reader;
 pub use self::write::write;
 use super::{Assembly, FileError, Loaded, Place};
 
-/// The largest file, in bytes. 100,000 services of two servers take about as much.
-pub const MAX_BYTES: usize = 16 << 20;
+/// The largest file, in bytes. 10,000 services of five real servers take about as much. The TOML
+/// parser needs many times a file's size in memory, so that more would not be safe.
+pub const MAX_BYTES: usize = 4 << 20;
 
 /// Reads a file. `file` is its name, for messages.
 ///
