@@ -88,6 +88,8 @@ fn mtus() -> Outcome {
 fn link_down() -> Outcome {
     let cluster = web(Family::V4)?;
     cluster.net.switches[0].set_cable("director", "eth0", false)?;
+    // The kernel tells of lost carriers up to a second late.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     let finding = examine(&cluster, Family::V4, "")?.only("link-down");
     assert!(finding.evidence.contains("no carrier"), "{finding:#?}");
     cluster.net.director.set_link("eth0", false)?;
