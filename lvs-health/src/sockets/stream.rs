@@ -1,0 +1,113 @@
+//! TCP connections: connected and closed, or with one HTTP request, perhaps inside TLS.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use super::tls::Session;
+use super::{from_error, open};
+use crate::config::{SocketMethod, SocketProbe};
+use crate::http::{self, Response};
+use crate::outcome::{FailureKind, Outcome};
+
+/// Reads of 16 KiB before a response is held to be endless: more than the largest body limit, in small pieces.
+const READS: usize = 65_536;
+
+pub(super) struct Stream {
+    socket: TcpStream,
+    request: Vec<u8>,
+    sent: usize,
+    response: Option<Response>,
+    session: Option<Session>,
+    connected: bool,
+}
+
+impl Stream {
+    pub(super) fn connect(
+        probe: &SocketProbe,
+        target: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, Outcome> {
+        let (http, session) = match &probe.method {
+            SocketMethod::Http(http) => (Some(http), None),
+            SocketMethod::Https(http, tls) => (Some(http), Some(Session::new(tls, http, target)?)),
+            _ => (None, None),
+        };
+        let socket = start_connect(probe, target).map_err(|error| from_error(&error, target))?;
+        let mut socket = TcpStream::from_std(socket.into());
+        registry
+            .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
+            .map_err(|error| from_error(&error, target))?;
+        let request = http.map(|http| http::request(http, &target.to_string())).unwrap_or_default();
+        Ok(Self { socket, request, sent: 0, response: http.map(Response::new), session, connected: false })
+    }
+
+    pub(super) const fn was_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(super) fn advance(&mut self, target: SocketAddr) -> Option<Outcome> {
+        match self.try_advance() {
+            Ok(outcome) => outcome,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(from_error(&error, target)),
+        }
+    }
+
+    fn try_advance(&mut self) -> io::Result<Option<Outcome>> {
+        if !self.connected {
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            match self.socket.peer_addr() {
+                Ok(_) => self.connected = true,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(response) = &mut self.response else {
+            return Ok(Some(Outcome::SUCCESS));
+        };
+        if let Some(session) = &mut self.session {
+            if self.sent == 0 {
+                session.write(&self.request)?;
+                self.sent = self.request.len();
+            }
+            return session.advance(&mut self.socket, response);
+        }
+        while self.sent < self.request.len() {
+            self.sent += self.socket.write(&self.request[self.sent..])?;
+        }
+        read_response(&mut self.socket, response)
+    }
+}
+
+/// Reads what there is and judges it.
+fn read_response(from: &mut impl Read, response: &mut Response) -> io::Result<Option<Outcome>> {
+    let mut buffer = [0; 16 * 1024];
+    // Bounded by the response's own limits: it knows its outcome after so many bytes.
+    for _ in 0..READS {
+        match from.read(&mut buffer)? {
+            0 => return Ok(Some(response.handle_end())),
+            read => {
+                if let Some(outcome) = response.handle_bytes(&buffer[..read]) {
+                    return Ok(Some(outcome));
+                }
+            }
+        }
+    }
+    Ok(Some(Outcome::failure(FailureKind::Content, "the response does not end")))
+}
+
+fn start_connect(probe: &SocketProbe, target: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = open(probe, target.ip(), socket2::Type::STREAM, socket2::Protocol::TCP)?;
+    match socket.connect(&target.into()) {
+        Ok(()) => Ok(socket),
+        // EINPROGRESS: it goes on by itself.
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
