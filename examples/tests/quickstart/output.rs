@@ -20,12 +20,14 @@ fn due(servers: usize, scheduler: &str, requests: usize) -> Vec<usize> {
     counts
 }
 
-pub(crate) fn balances(servers: usize, scheduler: &str) -> Outcome {
+/// A run with these options gives each server what is due. `io` as it is to be in the object.
+fn balances_with(options: &[&str], io: &str, servers: usize, scheduler: &str) -> Outcome {
     let requests = 45;
     let mut command = Command::new(PROGRAM);
+    command.args(options);
     command.args(["--json", "--scheduler", scheduler, "--requests", &requests.to_string()]);
     let object = run_well(command.args(["--servers", &servers.to_string()]))?;
-    assert_eq!(object["io"], "afpacket");
+    assert_eq!(object["io"], io);
     assert_eq!(object["scheduler"], scheduler);
     assert_eq!(object["requests"], requests);
     let numbers = [188, 111].into_iter().chain(101..111).chain(112..);
@@ -35,6 +37,14 @@ pub(crate) fn balances(servers: usize, scheduler: &str) -> Outcome {
         .collect();
     assert_eq!(object["per_real_server"], Value::Object(expected));
     Ok(())
+}
+
+pub(crate) fn balances(servers: usize, scheduler: &str) -> Outcome {
+    balances_with(&[], "afpacket", servers, scheduler)
+}
+
+pub(crate) fn balances_simulated(servers: usize, scheduler: &str) -> Outcome {
+    balances_with(&["--io", "sim"], "sim", servers, scheduler)
 }
 
 pub(crate) fn balances_over_xdp() -> Outcome {
@@ -56,7 +66,18 @@ pub(crate) fn captures_over_xdp() -> Outcome {
 }
 
 pub(crate) fn report() -> Outcome {
-    let output = Command::new(PROGRAM).args(["--servers", "3"]).output()?;
+    report_with(&[]).map(drop)
+}
+
+pub(crate) fn report_simulated() -> Outcome {
+    let text = report_with(&["--io", "sim"])?;
+    assert!(text.contains("simulated inside this program") && !text.contains("namespace"), "{text}");
+    assert_eq!(text, report_with(&["--io", "sim"])?, "the same options, the same run");
+    Ok(())
+}
+
+fn report_with(options: &[&str]) -> Result<String, libtest_mimic::Failed> {
+    let output = Command::new(PROGRAM).args(["--servers", "3"]).args(options).output()?;
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout)?;
     assert!(!text.contains('\x1b'), "stdout is no terminal: no colours");
@@ -67,13 +88,22 @@ pub(crate) fn report() -> Outcome {
     assert!(text.contains("  = hop 2"), "the packet is the same before and behind the director: {text}");
     assert!(text.contains("so it is the turn of"), "the observer saw the scheduler: {text}");
     assert!(text.contains("SYN_RECV ─▶ ESTABLISHED"), "{text}");
-    Ok(())
+    Ok(text)
 }
 
 pub(crate) fn captures() -> Outcome {
+    captures_with(&[])
+}
+
+pub(crate) fn captures_simulated() -> Outcome {
+    captures_with(&["--io", "sim"])
+}
+
+fn captures_with(options: &[&str]) -> Outcome {
     let directory = tempfile::tempdir()?;
     let into = directory.path().join("new");
-    run_well(Command::new(PROGRAM).args(["--json", "--requests", "4", "--pcap"]).arg(&into))?;
+    let mut command = Command::new(PROGRAM);
+    run_well(command.args(options).args(["--json", "--requests", "4", "--pcap"]).arg(&into))?;
     let files: BTreeSet<String> = fs::read_dir(&into)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<std::io::Result<_>>()?;
@@ -101,6 +131,26 @@ fn packets(file: &[u8]) -> usize {
     }
     assert_eq!(at, file.len());
     count
+}
+
+pub(crate) fn unwritable_captures_simulated() -> Outcome {
+    let file = tempfile::NamedTempFile::new()?;
+    let mut command = Command::new(PROGRAM);
+    let output = command.args(["--io", "sim", "--json", "--pcap"]).arg(file.path()).output()?;
+    assert_eq!(output.status.code(), Some(2));
+    let object = object(&output)?;
+    assert_eq!((&object["ok"], &object["io"]), (&false.into(), &"sim".into()));
+    assert!(object["error"].as_str().is_some_and(|error| error.starts_with("--pcap ")), "{object}");
+    Ok(())
+}
+
+pub(crate) fn keep_simulated() -> Outcome {
+    let output = Command::new(PROGRAM).args(["--io", "sim", "--keep"]).output()?;
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    let message = String::from_utf8(output.stderr)?;
+    assert!(message.starts_with("error: --keep: a simulated network"), "{message}");
+    assert!(message.contains("Usage: quickstart "), "{message}");
+    Ok(())
 }
 
 pub(crate) fn wrong_option() -> Outcome {

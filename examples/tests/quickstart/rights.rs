@@ -11,7 +11,8 @@ use crate::program::{CHECKS, Outcome, PROGRAM, REFUSED, object, run_well};
 
 /// Why the program cannot work on this machine, if it cannot.
 pub(crate) fn refusal(command: &mut Command) -> Option<String> {
-    let output = command.args(["--json", "--requests", "1"]).output().ok()?;
+    // Without a choice it would run the simulated network.
+    let output = command.args(["--json", "--requests", "1", "--io", "afpacket"]).output().ok()?;
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code() == Some(2) && message.contains(REFUSED)).then_some(message)
 }
@@ -48,7 +49,9 @@ fn as_ordinary_user() -> std::io::Result<(Command, tempfile::TempDir)> {
 
 pub(crate) fn ordinary_user() -> Outcome {
     let (mut command, _directory) = as_ordinary_user()?;
-    run_well(command.arg("--json")).map(drop)
+    let object = run_well(command.arg("--json"))?;
+    assert_eq!(object["io"], "afpacket");
+    Ok(())
 }
 
 /// A command in which neither root's rights nor user namespaces are to be had: root of a user namespace that
@@ -67,10 +70,20 @@ pub(crate) fn can_refuse() -> bool {
 }
 
 pub(crate) fn where_refused() -> Outcome {
-    let output = without_rights(&[PROGRAM, "--json"]).output()?;
+    for io in ["afpacket", "xdp"] {
+        refused_with(&["--io", io], io)?;
+    }
+    // The simulated network has no hosts to enter.
+    refused_with(&["--keep"], "afpacket")
+}
+
+/// With these options it says that it could not run, and why.
+fn refused_with(options: &[&str], io: &str) -> Outcome {
+    let command = [&[PROGRAM], options].concat();
+    let output = without_rights(&[&command[..], &["--json"]].concat()).output()?;
     assert_eq!(output.status.code(), Some(2));
     let object = object(&output)?;
-    assert_eq!(object["ok"], false);
+    assert_eq!((&object["ok"], &object["io"]), (&false.into(), &io.into()));
     assert_eq!((&object["requests"], &object["failed"]), (&20.into(), &20.into()));
     for check in CHECKS {
         assert_eq!(object["checks"][check], false, "{object}");
@@ -79,8 +92,32 @@ pub(crate) fn where_refused() -> Outcome {
     assert!(error.contains(REFUSED) && error.contains("user.max_user_namespaces is 0"), "{error}");
     assert!(error.contains("To allow it: sysctl -w user.max_user_namespaces="), "{error}");
 
-    let plain = without_rights(&[PROGRAM]).output()?;
+    let plain = without_rights(&command).output()?;
     assert_eq!((plain.status.code(), plain.stdout.len()), (Some(2), 0));
     assert_eq!(String::from_utf8(plain.stderr)?, format!("quickstart: {error}\n"), "one message");
+    Ok(())
+}
+
+pub(crate) fn simulates_where_refused() -> Outcome {
+    let output = without_rights(&[PROGRAM, "--json", "--requests", "5"]).output()?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    let object = object(&output)?;
+    assert_eq!((&object["ok"], &object["io"]), (&true.into(), &"sim".into()));
+    for check in CHECKS {
+        assert_eq!(object["checks"][check], true, "{object}");
+    }
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(
+        message.starts_with(
+            "quickstart: namespaces are not allowed here (user.max_user_namespaces is 0); \
+             running the simulated network instead. To allow them: sysctl -w user.max_user_namespaces="
+        ),
+        "{message}"
+    );
+    // Who asks for it is told nothing.
+    let asked = without_rights(&[PROGRAM, "--json", "--requests", "5", "--io", "sim"]).output()?;
+    assert_eq!((asked.status.code(), asked.stderr.len()), (Some(0), 0));
+    assert_eq!(asked.stdout, output.stdout);
     Ok(())
 }

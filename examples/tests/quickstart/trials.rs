@@ -54,11 +54,34 @@ pub(crate) fn run() -> ExitCode {
     let ordinary = Trial::test("an_ordinary_user_can_run_it", rights::ordinary_user);
     trials.push(ordinary.with_ignored_flag(user.is_some()));
     trials.push(Trial::test("a_wrong_option_is_an_object_too", output::wrong_option));
+    trials.extend(simulated());
     let possible = rights::can_refuse();
     if !possible {
-        eprintln!("SKIPPED, where_namespaces_are_refused: unshare or setpriv cannot take the rights away");
+        eprintln!("SKIPPED, where_namespaces_are_refused*: unshare or setpriv cannot take the rights away");
     }
-    let refused = Trial::test("where_namespaces_are_refused", rights::where_refused);
-    trials.push(refused.with_ignored_flag(!possible));
+    let where_refused: [Test; 2] = [
+        ("where_namespaces_are_refused", rights::where_refused),
+        ("where_namespaces_are_refused_it_simulates", rights::simulates_where_refused),
+    ];
+    trials.extend(where_refused.map(|(name, test)| Trial::test(name, test).with_ignored_flag(!possible)));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// What runs everywhere: the network inside the process.
+fn simulated() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for servers in [2, 4, 16] {
+        for scheduler in ["rr", "wrr"] {
+            let test = move || output::balances_simulated(servers, scheduler);
+            trials.push(Trial::test(format!("simulated_{servers}_servers_by_{scheduler}"), test));
+        }
+    }
+    let tests: [Test; 4] = [
+        ("simulated_the_report_says_so_and_is_the_same_each_time", output::report_simulated),
+        ("simulated_captures_are_written_for_each_hop", output::captures_simulated),
+        ("simulated_captures_that_cannot_be_written_are_an_error", output::unwritable_captures_simulated),
+        ("simulated_there_is_nothing_to_keep", output::keep_simulated),
+    ];
+    trials.extend(tests.map(|(name, test)| Trial::test(name, test)));
+    trials
 }

@@ -2,24 +2,23 @@
 //!
 //! The director is not part of it: its host has an interface and a DIP, and nobody answers for the VIP yet.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lvs_core::Subnet;
-use lvs_examples::backend::Io;
 use lvs_testkit::frames::Summary;
 use lvs_testkit::lab::{Capture, CaptureOptions, Direction, Host, LabError, Topology, TopologyOptions, http};
 
 use crate::evidence::{Card, Network, Place, Recording, Seen, Server, Way};
 use crate::failure::Failure;
-use crate::options::Options;
+use crate::options::{Io, Options};
 
 /// The port of the virtual service.
-const PORT: u16 = 80;
+pub(crate) const PORT: u16 = 80;
 /// The router's address towards the client in topology B.
-const ROUTER_OUTSIDE: &str = "110.0.0.254/24";
+pub(crate) const ROUTER_OUTSIDE: &str = "110.0.0.254/24";
 /// The pages of the first real servers, as a well-known walk through LVS/DR has them, missing slashes included.
 const PAGES: [&str; 2] = ["<h1>wawawaw<h1>", "<h1>hahahaha<h1>"];
 
@@ -46,7 +45,7 @@ impl Cluster {
         for host in topology.hosts() {
             silence_ipv6(host)?;
         }
-        if options.io == Io::Xdp {
+        if options.io() == Io::Xdp {
             let director = &topology.director;
             for switch in &topology.switches {
                 // With a port that takes frames of any length at the other end, the driver runs no XDP program.
@@ -60,7 +59,7 @@ impl Cluster {
         for (server, described) in topology.servers.iter().zip(&network.servers) {
             web.push(http::Server::start(&server.host, ([0, 0, 0, 0], PORT).into(), &described.page)?);
         }
-        Ok(Self { topology, network, io: options.io, _web: web })
+        Ok(Self { topology, network, io: options.io(), _web: web })
     }
 
     /// The hosts at which frames are recorded, with the card.
@@ -81,14 +80,13 @@ impl Cluster {
     /// If the directory or a file cannot be made.
     pub(crate) fn record(&self, directory: Option<&Path>) -> Result<Captures, Failure> {
         if let Some(directory) = directory {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| Failure::Pcap { directory: directory.display().to_string(), source })?;
+            make_directory(directory)?;
         }
         let mut captures = Vec::new();
         for (at, (place, host, card)) in self.places().into_iter().enumerate() {
             let name = format!("{}'s {card}", host.name());
-            let file = format!("{:02}-{}-{card}.pcap", at + 1, host.name());
-            let pcap = directory.map(|directory| directory.join(file));
+            let pcap =
+                directory.map(|directory| directory.join(self.network.card_at(place).capture_file(at)));
             let options = CaptureOptions { pcap, ..CaptureOptions::default() };
             let far_end = if place == Place::Director { self.far_end(host, card) } else { None };
             let (host, card, end) = match &far_end {
@@ -205,6 +203,20 @@ struct Tally {
     arrived: usize,
 }
 
+/// The page of the real server in this place.
+pub(crate) fn page(at: usize, address: IpAddr) -> String {
+    PAGES.get(at).map_or_else(|| format!("<h1>{address}</h1>"), |page| (*page).to_owned())
+}
+
+/// Makes the directory for capture files, if it is not there.
+///
+/// # Errors
+/// If it cannot be made.
+pub(crate) fn make_directory(directory: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory)
+        .map_err(|source| Failure::Pcap { directory: directory.display().to_string(), source })
+}
+
 /// The demonstration is about IPv4; a host that speaks IPv6 too sends reports that nobody asked for.
 fn silence_ipv6(host: &Host) -> Result<(), LabError> {
     const NAME: &str = "net.ipv6.conf.all.disable_ipv6";
@@ -226,12 +238,12 @@ fn describe(topology: &Topology, options: &Options) -> Result<Network, Failure> 
     let mut servers = Vec::new();
     for (at, server) in topology.servers.iter().enumerate() {
         let address = server.addresses.v4;
-        let page = PAGES.get(at).map_or_else(|| format!("<h1>{address}</h1>"), |page| (*page).to_owned());
         let card = card(&server.host, "eth0", subnet(address))?;
-        servers.push(Server { card, weight: options.weight(at), page });
+        servers.push(Server { card, weight: options.weight(at), page: page(at, address) });
     }
     let outside = ROUTER_OUTSIDE.parse().expect("an address with its prefix");
     Ok(Network {
+        simulated: false,
         client: card(&topology.client, "eth0", subnet(topology.client_addresses.v4))?,
         router_outside: card(router, "eth0", outside)?,
         router_inside: card(router, "eth1", subnet(gateway))?,

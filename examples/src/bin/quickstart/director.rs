@@ -10,7 +10,7 @@ use lvs_core::config::{DestinationConfig, SchedulerKind, ServiceConfig, ServiceK
 use lvs_core::connection::ConnectionRecord;
 use lvs_core::listing::ServiceListing;
 use lvs_core::{Change, Director, DirectorConfig, Event, FrameIo, InterfaceConfig, PortId};
-use lvs_examples::backend::{Addresses, Io, open_xdp};
+use lvs_examples::backend::{Addresses, open_xdp};
 use lvs_examples::clock::Clock;
 use lvs_examples::run::{run, seed};
 use lvs_io_afpacket::{OpenError, PacketConfig, PacketIo, interface_mac, interface_mtu};
@@ -19,7 +19,7 @@ use lvs_testkit::lab::{Host, Interrupt, Task};
 use crate::decisions::{Decision, Recorder};
 use crate::evidence::Network;
 use crate::failure::Failure;
-use crate::options::Options;
+use crate::options::{Io, Options};
 
 /// How long announcing the VIP and finding the real servers may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -144,7 +144,7 @@ impl Thread {
             network.director.address,
         );
         interface.mtu = u16::try_from(interface_mtu(name).map_err(OpenError::from)?).unwrap_or(u16::MAX);
-        match options.io {
+        match options.io() {
             Io::Afpacket => {
                 let mut io = PacketIo::open(&PacketConfig::new([name]))?;
                 self.operate(&mut io, interface, network, options.scheduler)
@@ -156,8 +156,8 @@ impl Thread {
                 let mut io = open_xdp(&[name.to_owned()], interfaces, &addresses)?;
                 self.operate(&mut io, interface, network, options.scheduler)
             }
-            // The command line does not let it through: the director's card here is a cable, not a port of a bridge.
-            Io::Tap => Err(Failure::DirectorEnded("it has no TAP device".to_owned())),
+            // Nobody starts a thread for it: a simulated director is a node of its network.
+            Io::Sim => Err(Failure::DirectorEnded("a simulated network has no interface to open".to_owned())),
         }
     }
 
@@ -208,7 +208,7 @@ impl Progress {
 }
 
 /// The virtual service and its real servers, in the order of the network.
-fn rules(network: &Network, scheduler: SchedulerKind) -> Vec<Change> {
+pub(crate) fn rules(network: &Network, scheduler: SchedulerKind) -> Vec<Change> {
     let vip = network.virtual_service;
     let key = ServiceKey::tcp(vip.ip(), vip.port());
     let servers = network.servers.iter().map(|server| {
@@ -219,7 +219,7 @@ fn rules(network: &Network, scheduler: SchedulerKind) -> Vec<Change> {
 }
 
 /// What has not happened yet; `None` if the director is ready.
-fn missing(events: &[Event], network: &Network) -> Option<String> {
+pub(crate) fn missing(events: &[Event], network: &Network) -> Option<String> {
     let vip = network.virtual_service.ip();
     if !events.iter().any(|event| matches!(event, Event::Announced { address, .. } if *address == vip)) {
         return Some(format!("the VIP {vip} is not announced"));

@@ -2,6 +2,7 @@
 //!
 //! Whoever runs a cluster fills it in; checks, hop view and report read nothing else. It judges nothing.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct Evidence {
 /// Who is where.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
+    /// Whether its hosts are simulated, in virtual time. Otherwise they are namespaces of a kernel.
+    pub(crate) simulated: bool,
     pub(crate) client: Card,
     pub(crate) router_outside: Card,
     pub(crate) router_inside: Card,
@@ -73,7 +76,34 @@ impl Server {
     }
 }
 
+impl Card {
+    /// The name of the file for its frames, the `at`th hop from 0.
+    pub(crate) fn capture_file(&self, at: usize) -> String {
+        format!("{:02}-{}-{}.pcap", at + 1, self.host, self.interface)
+    }
+}
+
 impl Network {
+    /// The card at which frames are recorded.
+    pub(crate) fn card_at(&self, place: Place) -> &Card {
+        match place {
+            Place::Client => &self.client,
+            Place::Router => &self.router_inside,
+            Place::Director => &self.director,
+            Place::Server(at) => &self.servers[at].card,
+        }
+    }
+
+    /// Whose page it is that the client got.
+    ///
+    /// # Errors
+    /// If it is nobody's.
+    pub(crate) fn answer(&self, client: SocketAddr, page: &str) -> Result<Answer, String> {
+        let server = self.server_of_page(page);
+        let server = server.ok_or_else(|| format!("a page that no real server has: {page:?}"))?;
+        Ok(Answer { client, server })
+    }
+
     /// The place of the real server with this Ethernet address.
     pub(crate) fn server_with(&self, mac: MacAddr) -> Option<usize> {
         self.servers.iter().position(|server| server.card.mac == mac)
@@ -191,6 +221,8 @@ pub(crate) struct PacketId {
     pub(crate) id: u32,
     pub(crate) flags: TcpFlags,
     pub(crate) seq: u32,
+    /// Where all ids are 0 it tells one acknowledgement from the next.
+    ack: u32,
     payload_len: usize,
 }
 
@@ -201,7 +233,8 @@ impl PacketId {
         let ip = summary.ip.as_ref()?;
         let tcp = ip.tcp?;
         let (id, payload_len) = (ip.id?, ip.payload_len);
-        Some(Self { source, destination, id, flags: tcp.flags, seq: tcp.seq, payload_len })
+        let (flags, seq, ack) = (tcp.flags, tcp.seq, tcp.ack);
+        Some(Self { source, destination, id, flags, seq, ack, payload_len })
     }
 }
 
@@ -230,4 +263,12 @@ impl Evidence {
         }
         counts
     }
+}
+
+/// Puts connections into the order of the requests that opened them.
+pub(crate) fn sort_by_request(connections: &mut [ConnectionRecord], requests: &[Request]) {
+    let answers =
+        requests.iter().filter_map(|request| Some((request.outcome.as_ref().ok()?.client, request.number)));
+    let order: HashMap<SocketAddr, u32> = answers.collect();
+    connections.sort_by_key(|record| order.get(&record.client).copied().unwrap_or(u32::MAX));
 }

@@ -3,6 +3,7 @@
 use lvs_core::config::{ApplyError, ConfigError};
 use lvs_examples::backend::XdpError;
 use lvs_io_afpacket::{DeviceError, OpenError};
+use lvs_testkit::capture::CaptureError;
 use lvs_testkit::lab::{LabError, Refused};
 
 /// It could not run (exit status 2).
@@ -21,6 +22,14 @@ pub(crate) enum Failure {
         directory: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A capture file cannot be written.
+    #[error("--pcap {file}: {source}")]
+    PcapFile {
+        /// Its path.
+        file: String,
+        /// What went wrong.
+        source: CaptureError,
     },
     /// The director's interface could not be asked for its addresses.
     #[error("the director could not open its interface: {0}")]

@@ -8,7 +8,7 @@ use lvs_core::MacAddr;
 use lvs_testkit::frames::TcpFlags;
 
 use crate::decisions::Decision;
-use crate::evidence::{Card, Network, Place, Seen, Way};
+use crate::evidence::{Card, Network, Seen, Way};
 use crate::hops::{Followed, Hop, Packet};
 use crate::layout::{Paint, labelled};
 
@@ -77,12 +77,7 @@ fn hop_row(hop: &Hop<'_>, network: &Network) -> (String, String) {
 /// Where a frame was recorded.
 fn recorded(hop: &Hop<'_>, network: &Network) -> String {
     let (place, way) = hop.recorded_at;
-    let Card { host, interface, .. } = match place {
-        Place::Client => &network.client,
-        Place::Router => &network.router_inside,
-        Place::Director => &network.director,
-        Place::Server(at) => &network.servers[at].card,
-    };
+    let Card { host, interface, .. } = network.card_at(place);
     let way = match way {
         Way::In => "in",
         Way::Out => "out",

@@ -54,7 +54,7 @@ pub(crate) fn of_run(options: &Options, evidence: &Evidence, findings: &Findings
     let servers = evidence.network.servers.iter().map(Server::address);
     text(&Object {
         ok: findings.passed(),
-        io: options.io.name(),
+        io: options.io().name(),
         scheduler: options.scheduler.name(),
         requests: options.requests,
         failed: u32::try_from(evidence.failed()).unwrap_or(u32::MAX),
@@ -74,7 +74,7 @@ pub(crate) fn of_run(options: &Options, evidence: &Evidence, findings: &Findings
 pub(crate) fn of_failure(options: &Options, failure: &Failure) -> String {
     text(&Object {
         ok: false,
-        io: options.io.name(),
+        io: options.io().name(),
         scheduler: options.scheduler.name(),
         requests: options.requests,
         failed: options.requests,

@@ -1,14 +1,15 @@
-//! `quickstart`: an LVS/DR cluster of real kernels in one process, at work before your eyes.
+//! `quickstart`: an LVS/DR cluster of real kernels in one process, at work before your eyes; or a simulated one.
 //!
 //! ```text
-//!   options ─► cluster (lab) ─► director, captures ─► requests ─► evidence ─► checks ─┬─► report
-//!                                                                                    └─► json
+//!   options ─┬─► cluster (lab) ─► director, captures ─┬─► requests ─► evidence ─► checks ─┬─► report
+//!            └─► simulated ───────────────────────────┘                                   └─► json
 //! ```
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `options`, `failure` | what the user may choose; why it could not run |
 //! | `cluster`, `director`, `requests`, `decisions` | the run: network, director, client, what the director decided |
+//! | `simulated` | the same run in a network inside the process, where namespaces are not allowed or not wanted |
 //! | `evidence` | all that was seen, as plain data |
 //! | `expected`, `checks`, `hops` | what follows from the evidence |
 //! | `map`, `report`, `hops_view`, `keep`, `json` | how it looks |
@@ -33,10 +34,9 @@ mod report;
 mod requests;
 #[cfg(test)]
 mod sample;
+mod simulated;
 
-use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,21 +47,22 @@ use lvs_testkit::lab::{self, Interrupt};
 use checks::Findings;
 use cluster::Cluster;
 use director::RunningDirector;
-use evidence::{Evidence, Request};
+use evidence::{Evidence, Network, Request};
 use failure::Failure;
 use lvs_examples::layout::{self, Paint};
-use options::Options;
+use options::{Io, Options};
+use simulated::Simulation;
 
 /// It could not run. 1 is for checks that failed.
 const COULD_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let mut options = match Options::read(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => return usage(&error),
     };
     // A bug, too, ends in the promised status and object; its message is on stderr already.
-    let outcome = catch_unwind(AssertUnwindSafe(|| perform(&options)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| perform(&mut options)));
     let failure = match outcome {
         Ok(Ok(true)) => return ExitCode::SUCCESS,
         Ok(Ok(false)) => return ExitCode::FAILURE,
@@ -104,41 +105,54 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
 
-/// Builds, runs, judges and shows. Answers whether all checks passed.
-fn perform(options: &Options) -> Result<bool, Failure> {
+/// Chooses the network, then builds, runs, judges and shows. Answers whether all checks passed.
+fn perform(options: &mut Options) -> Result<bool, Failure> {
     let interrupt =
         Interrupt::install().map_err(|source| Failure::System { what: "listening for signals", source })?;
-    lab::enter()?;
-    let paint = Paint::for_stdout();
-    let cluster = Cluster::build(options)?;
-    if !options.json {
-        print(&report::opening(&cluster.network, options, paint));
+    if options.io != Some(Io::Sim) {
+        match lab::enter() {
+            Ok(()) => return over_kernels(options, &interrupt),
+            Err(refused) if options.may_simulate() => {
+                let (reason, cure) = (refused.reason(), refused.cure());
+                eprintln!(
+                    "quickstart: namespaces are not allowed here ({reason}); running the simulated network instead. \
+                     To allow them: {cure}"
+                );
+                options.io = Some(Io::Sim);
+            }
+            Err(refused) => return Err(refused.into()),
+        }
     }
+    simulate(options, &interrupt)
+}
+
+/// The run inside the process.
+fn simulate(options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
+    let mut simulation = Simulation::build(options)?;
+    let network = simulation.network.clone();
+    open(&network, options);
+    simulation.wait_ready()?;
+    let once = || simulation.fetch_once();
+    let requests = requests::fetch(options.requests, interrupt, once, show(&network, options))?;
+    let evidence = simulation.gather(requests)?;
+    judge(&evidence, options, interrupt)
+}
+
+/// The run in network namespaces. The process must be in the lab.
+fn over_kernels(options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
+    let cluster = Cluster::build(options)?;
+    open(&cluster.network, options);
     let captures = cluster.record(options.pcap.as_deref())?;
     let director = RunningDirector::start(&cluster.topology.director, &cluster.network, options);
-    director.wait_ready(&cluster.network, &interrupt)?;
-    let show = |request: &Request| {
-        if !options.json && request.number <= report::MOST_ROWS {
-            print(&report::row(request, &cluster.network, paint));
-        }
-    };
-    let count = options.requests;
-    let requests = requests::fetch(&cluster.topology.client, &cluster.network, count, &interrupt, show)?;
+    director.wait_ready(&cluster.network, interrupt)?;
+    let once = || requests::fetch_once(&cluster.topology.client, &cluster.network);
+    let requests = requests::fetch(options.requests, interrupt, once, show(&cluster.network, options))?;
     // The last acknowledgements are still on their way when the last page is there.
     captures.settle(cluster.network.virtual_service, Duration::from_secs(2));
     let evidence = gather(&cluster, &director, captures, options, requests)?;
-    let findings = Findings::of(&evidence);
-    if interrupt.caught() {
-        return Err(Failure::Interrupted);
-    }
-    if options.json {
-        print(&(json::of_run(options, &evidence, &findings) + "\n"));
-    } else {
-        print(&report::rest(&evidence, &findings, paint));
-        print(&report::ending(&findings, paint));
-    }
+    let passed = judge(&evidence, options, interrupt)?;
     if options.keep {
-        let text = keep::invitation(&cluster.topology, &cluster.network, paint);
+        let text = keep::invitation(&cluster.topology, &cluster.network, Paint::for_stdout());
         // Stdout is the object's alone.
         if options.json {
             eprint!("{text}");
@@ -146,6 +160,39 @@ fn perform(options: &Options) -> Result<bool, Failure> {
             print(&text);
         }
         while !interrupt.wait(Duration::from_secs(3600)) {}
+    }
+    Ok(passed)
+}
+
+/// Shows what is known before the first request.
+fn open(network: &Network, options: &Options) {
+    if !options.json {
+        print(&report::opening(network, options, Paint::for_stdout()));
+    }
+}
+
+/// What shows a request as soon as it is over.
+fn show(network: &Network, options: &Options) -> impl FnMut(&Request) {
+    let paint = Paint::for_stdout();
+    move |request| {
+        if !options.json && request.number <= report::MOST_ROWS {
+            print(&report::row(request, network, paint));
+        }
+    }
+}
+
+/// Judges and shows what was seen. Answers whether all checks passed.
+fn judge(evidence: &Evidence, options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
+    let findings = Findings::of(evidence);
+    if interrupt.caught() {
+        return Err(Failure::Interrupted);
+    }
+    if options.json {
+        print(&(json::of_run(options, evidence, &findings) + "\n"));
+    } else {
+        let paint = Paint::for_stdout();
+        print(&report::rest(evidence, &findings, paint));
+        print(&report::ending(&findings, evidence.network.simulated, paint));
     }
     Ok(findings.passed())
 }
@@ -161,10 +208,7 @@ fn gather(
     let mut snapshot = director.snapshot()?;
     let recordings = captures.stop()?;
     let network = cluster.network.clone();
-    let answers =
-        requests.iter().filter_map(|request| Some((request.outcome.as_ref().ok()?.client, request.number)));
-    let order: HashMap<SocketAddr, u32> = answers.collect();
-    snapshot.connections.sort_by_key(|record| order.get(&record.client).copied().unwrap_or(u32::MAX));
+    evidence::sort_by_request(&mut snapshot.connections, &requests);
     let vip = network.virtual_service.ip();
     let router = cluster.topology.router.as_ref();
     let held = router.map(|router| router.neighbour(vip)).transpose()?.flatten();

@@ -1,14 +1,15 @@
 //! What the user may choose on the command line. It decides nothing itself.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueEnum, value_parser};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum, value_parser};
 use lvs_core::config::SchedulerKind;
-use lvs_examples::backend::Io;
 
 /// Watch an LVS/DR cluster at work: a client, a router, a director and real servers, each a network namespace
-/// with its own TCP/IP stack. Needs no root and no configuration, and leaves nothing behind.
+/// with its own TCP/IP stack, or simulated inside this program. Needs no root and no configuration, and leaves
+/// nothing behind.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(version, after_help = "Exit status: 0 all checks passed, 1 a check failed, 2 it could not run.")]
 pub(crate) struct Options {
@@ -29,11 +30,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "rr", value_parser = scheduler)]
     pub(crate) scheduler: SchedulerKind,
 
-    /// How frames reach the director
-    #[arg(long, value_name = "BACKEND", default_value = Io::default().name(), value_parser = backend())]
-    pub(crate) io: Io,
+    /// How frames reach the director; if not given afpacket, or sim where namespaces are not allowed
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) io: Option<Io>,
 
-    /// Stay up until Ctrl-C, and print how to enter each host
+    /// Stay up until Ctrl-C, and print how to enter each host; not with --io sim
     #[arg(long)]
     pub(crate) keep: bool,
 
@@ -52,15 +53,57 @@ fn scheduler(name: &str) -> Result<SchedulerKind, String> {
     }
 }
 
-/// The backends of a director that has a card of its own. A TAP device belongs to the host of a bridge.
-fn backend() -> impl TypedValueParser<Value = Io> {
-    let of = |io: &Io| *io != Io::Tap;
-    let values: Vec<PossibleValue> =
-        Io::value_variants().iter().filter(|io| of(io)).filter_map(Io::to_possible_value).collect();
-    PossibleValuesParser::new(values).try_map(|name| Io::from_str(&name, false))
+/// How frames reach the director, which has a card of its own: a TAP device belongs to the host of a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Io {
+    /// Linux packet sockets, in network namespaces: run wherever namespaces are allowed
+    #[default]
+    Afpacket,
+    /// Linux AF_XDP sockets, in network namespaces: take root's rights
+    Xdp,
+    /// A network simulated inside this program, in virtual time: takes nothing
+    Sim,
+}
+
+impl Io {
+    /// The name on the command line and in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Afpacket => "afpacket",
+            Self::Xdp => "xdp",
+            Self::Sim => "sim",
+        }
+    }
 }
 
 impl Options {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// Says what is wrong and what may be; or is the text of `--help`.
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let options = Self::try_parse_from(line)?;
+        if options.keep && options.io == Some(Io::Sim) {
+            let text = "--keep: a simulated network is over with its last request, and has no hosts to enter; \
+                        leave out --keep or --io sim";
+            return Err(Self::command().bin_name("quickstart").error(ErrorKind::ArgumentConflict, text));
+        }
+        Ok(options)
+    }
+
+    /// How frames reach the director, as far as is known: what was chosen, or what is tried first.
+    pub(crate) fn io(&self) -> Io {
+        self.io.unwrap_or_default()
+    }
+
+    /// Whether a simulated network will do as well. Who has chosen a backend wants that one, and who wants to stay
+    /// wants hosts to enter.
+    pub(crate) const fn may_simulate(&self) -> bool {
+        self.io.is_none() && !self.keep
+    }
+
     /// The weight of the real server in this place, from 0.
     pub(crate) const fn weight(&self, place: usize) -> u32 {
         match self.scheduler {
@@ -75,13 +118,13 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Options, clap::Error> {
-        Options::try_parse_from(line.split_whitespace())
+        Options::read(line.split_whitespace())
     }
 
     #[test]
     fn the_defaults_are_those_of_the_readme() {
         let options = parse("quickstart").unwrap();
-        assert_eq!((options.requests, options.servers, options.io.name()), (20, 2, "afpacket"));
+        assert_eq!((options.requests, options.servers, options.io().name()), (20, 2, "afpacket"));
         assert_eq!(options.scheduler, SchedulerKind::RoundRobin);
         assert!(!options.json && !options.keep && options.pcap.is_none());
     }
@@ -93,12 +136,22 @@ mod tests {
             ("quickstart --servers 17", "1..=16"),
             ("quickstart --requests 0", "1..=10000"),
             ("quickstart --scheduler wlc", "rr or wrr"),
-            ("quickstart --io pcap", "afpacket, xdp]"),
-            ("quickstart --io tap", "afpacket, xdp]"),
+            ("quickstart --io pcap", "afpacket, xdp, sim]"),
+            ("quickstart --io tap", "afpacket, xdp, sim]"),
+            ("quickstart --io sim --keep", "no hosts to enter"),
         ];
         for (line, expected) in table {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(expected), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_who_has_not_chosen_may_get_the_simulation() {
+        let may = |line| parse(line).unwrap().may_simulate();
+        assert!(may("quickstart --json"));
+        for line in ["quickstart --io afpacket", "quickstart --io xdp", "quickstart --keep"] {
+            assert!(!may(line), "{line}");
         }
     }
 

@@ -18,17 +18,23 @@ pub(crate) const MOST_ROWS: u32 = 20;
 /// Rows of the connection listing.
 const MOST_CONNECTIONS: usize = 8;
 
+/// What the boxes of the map are.
+const NAMESPACES: &str =
+    "Each box is a network namespace with a TCP/IP stack of its own. All of it goes with this program.";
+const SIMULATED: &str = "Each box is simulated inside this program, with a TCP/IP stack of its own, in virtual time \
+    (0.1 ms a link). Only the director is the same code as on a real network.";
+
 /// Title and map: what is known before the first request.
 pub(crate) fn opening(network: &Network, options: &Options, paint: Paint) -> String {
     let count = network.servers.len();
     let servers = if count == 1 { "1 real server".to_owned() } else { format!("{count} real servers") };
-    let title =
-        format!("LVS direct routing: {servers}, scheduler {}, I/O {}", options.scheduler, options.io.name());
-    let mut text = format!("{}\n", paint.strong(&title));
-    text += &paint.heading(
-        "NETWORK",
-        "Each box is a network namespace with a TCP/IP stack of its own. All of it goes with this program.",
+    let title = format!(
+        "LVS direct routing: {servers}, scheduler {}, I/O {}",
+        options.scheduler,
+        options.io().name()
     );
+    let mut text = format!("{}\n", paint.strong(&title));
+    text += &paint.heading("NETWORK", if network.simulated { SIMULATED } else { NAMESPACES });
     text += &map::draw(network, paint);
     let VipUrl(url) = VipUrl::of(network.virtual_service);
     let explanation =
@@ -105,10 +111,17 @@ pub(crate) fn row(request: &Request, network: &Network, paint: Paint) -> String 
 pub(crate) fn rest(evidence: &Evidence, findings: &Findings, paint: Paint) -> String {
     let mut text = remaining(evidence, paint);
     text += &summary(evidence, paint);
+    let whence = if evidence.network.simulated {
+        "From the frames on the simulated links."
+    } else {
+        "From frames really captured."
+    };
     text += &paint.heading(
         "ONE REQUEST, HOP BY HOP",
-        "From frames really captured. Look at TTL, id and checksums: the router changes the packet (hop 1 to \
-         hop 2), the director must not (hop 2 to hop 3). It rewrites the Ethernet addresses around it.",
+        &format!(
+            "{whence} Look at TTL, id and checksums: the router changes the packet (hop 1 to hop 2), the director \
+             must not (hop 2 to hop 3). It rewrites the Ethernet addresses around it."
+        ),
     );
     text += &match hops::follow(evidence) {
         Some(followed) => hops_view::draw(&followed, &evidence.network, paint),
@@ -195,14 +208,17 @@ fn checks(findings: &Findings, paint: Paint) -> String {
 }
 
 /// The last lines.
-pub(crate) fn ending(findings: &Findings, paint: Paint) -> String {
+pub(crate) fn ending(findings: &Findings, simulated: bool, paint: Paint) -> String {
     let failed = findings.all().iter().filter(|(_, finding)| !finding.passed).count();
     if failed > 0 {
         return format!("\n{}\n", paint.bad(&format!("{failed} of 5 checks failed.")));
     }
-    let more =
-        paint.dim("More: --servers 4 --scheduler wrr, --keep to look around, --pcap DIR, --json, --help");
-    format!("\n{}\n{more}\n", paint.good("All 5 checks passed."))
+    let more = if simulated {
+        "More: --servers 4 --scheduler wrr, --io afpacket for real kernels, --pcap DIR, --json, --help"
+    } else {
+        "More: --servers 4 --scheduler wrr, --keep to look around, --pcap DIR, --json, --help"
+    };
+    format!("\n{}\n{}\n", paint.good("All 5 checks passed."), paint.dim(more))
 }
 
 #[cfg(test)]
@@ -221,7 +237,7 @@ mod tests {
         for request in evidence.requests.iter().take(MOST_ROWS as usize) {
             text += &row(request, &evidence.network, paint);
         }
-        text + &rest(&evidence, &findings, paint) + &ending(&findings, paint)
+        text + &rest(&evidence, &findings, paint) + &ending(&findings, evidence.network.simulated, paint)
     }
 
     #[test]
@@ -245,6 +261,17 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         assert!(text.contains("30 failed") && text.contains("2 of 5 checks failed."), "{text}");
         assert!(text.contains("there is none to follow"), "{text}");
+    }
+
+    #[test]
+    fn a_simulated_network_is_called_one() {
+        let (real, simulated) =
+            (report(2, 3, |_| {}), report(2, 3, |evidence| evidence.network.simulated = true));
+        assert!(simulated.lines().all(|line| line.chars().count() <= WIDTH), "{simulated}");
+        for words in ["namespace", "really captured", "--keep"] {
+            assert!(real.contains(words) && !simulated.contains(words), "{words}: {simulated}");
+        }
+        assert!(simulated.contains("simulated inside this program") && !real.contains("simulated"), "{real}");
     }
 
     #[test]

@@ -13,16 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// After so many failures in a row nothing is to be expected of the rest.
 const HOPELESS: usize = 2;
 
-/// Fetches the page `count` times from `client`, and shows each outcome to `each` as it comes. What is not tried
-/// any more after failures in a row is in the answer as failed.
+/// Lets `once` fetch the page `count` times, and shows each outcome to `each` as it comes. What is not tried any more
+/// after failures in a row is in the answer as failed.
 ///
 /// # Errors
 /// If a signal comes.
 pub(crate) fn fetch(
-    client: &Host,
-    network: &Network,
     count: u32,
     interrupt: &Interrupt,
+    mut once: impl FnMut() -> (Duration, Result<Answer, String>),
     mut each: impl FnMut(&Request),
 ) -> Result<Vec<Request>, Failure> {
     let mut requests: Vec<Request> = Vec::new();
@@ -35,14 +34,20 @@ pub(crate) fn fetch(
             let outcome = Err("not tried, because those before it failed".to_owned());
             Request { number, took: Duration::ZERO, outcome }
         } else {
-            let start = Instant::now();
-            let outcome = fetch_one(client, network);
-            Request { number, took: start.elapsed(), outcome }
+            let (took, outcome) = once();
+            Request { number, took, outcome }
         };
         each(&request);
         requests.push(request);
     }
     Ok(requests)
+}
+
+/// Fetches the page from `client`. Answers how long it took, and what came.
+pub(crate) fn fetch_once(client: &Host, network: &Network) -> (Duration, Result<Answer, String>) {
+    let start = Instant::now();
+    let outcome = fetch_one(client, network);
+    (start.elapsed(), outcome)
 }
 
 fn fetch_one(client: &Host, network: &Network) -> Result<Answer, String> {
@@ -51,7 +56,5 @@ fn fetch_one(client: &Host, network: &Network) -> Result<Answer, String> {
     if response.status != 200 {
         return Err(format!("HTTP status {}", response.status));
     }
-    let server = network.server_of_page(&response.body);
-    let server = server.ok_or_else(|| format!("a page that no real server has: {:?}", response.body))?;
-    Ok(Answer { client: response.local, server })
+    network.answer(response.local, &response.body)
 }

@@ -31,6 +31,7 @@ pub(crate) fn network(weights: &[u32]) -> Network {
         Server { card, weight: *weight, page: format!("<h1>{number}</h1>") }
     };
     Network {
+        simulated: false,
         client: card("client", "eth0", "110.0.0.1/24", [1, 1]),
         router_outside: card("router", "eth0", "110.0.0.254/24", [1, 254]),
         router_inside: card("router", "eth1", "192.168.0.15/24", [0, 15]),
