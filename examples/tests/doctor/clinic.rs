@@ -1,10 +1,11 @@
 //! A network with its rules; the program, its report, and its cures.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use lvs_core::MacAddr;
-use lvs_testkit::lab::{Host, Topology, TopologyOptions};
+use lvs_testkit::lab::{Host, Topology, TopologyOptions, http};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Family, RULES};
@@ -21,6 +22,14 @@ pub(crate) fn web(family: Family) -> Result<Cluster, Failed> {
 pub(crate) fn web_with(family: Family, options: TopologyOptions) -> Result<Cluster, Failed> {
     let cluster = Cluster::of(Topology::b(options)?)?;
     cluster.write_rules(&cluster.rules("-t", family, 80, "rr", &[]))?;
+    // Where many networks are made, the kernel lets cards and bridges carry frames up to a second later. The other family is used to
+    // wait for that: in this one nobody is to know anybody yet.
+    for server in &cluster.net.servers {
+        let address = if family == Family::V4 { server.addresses.v6 } else { server.addresses.v4 };
+        for host in [&cluster.net.client, &cluster.net.director] {
+            http::get(host, SocketAddr::new(address, 80), "/", Duration::from_secs(5))?;
+        }
+    }
     Ok(cluster)
 }
 
