@@ -158,8 +158,8 @@ fn knobs() -> impl Strategy<Value = Knobs> {
 }
 
 fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
-    let one = (any::<bool>(), prop::sample::select(vec![(0, 0), (5, 0), (5, 10)])).prop_map(
-        |(gateways, (outer, inner))| {
+    let one = (any::<[bool; 3]>(), prop::sample::select(vec![(0, 0), (5, 0), (5, 10)])).prop_map(
+        |([gateways, mac, bridge], (outer, inner))| {
             let dip = |text: &str| -> Subnet { text.parse().unwrap() };
             let all = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
             Interface {
@@ -167,6 +167,8 @@ fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
                 dips: vec![dip("192.0.2.208/24"), dip("2001:db8::d0/64"), dip("fe80::d0/64")],
                 gateways: if gateways { all } else { Vec::new() },
                 vlan: VlanPath { outer, inner },
+                mac: mac.then_some(MacAddr([2, 0, 0, 0, 0, 9])),
+                bridge: bridge.then(|| "br0".to_owned()),
             }
         },
     );

@@ -10,7 +10,8 @@
 //!
 //! [`Configuration`] is plain data: nothing in it is a handle. What a file does not say has its documented default, so two
 //! configurations can be held against each other field by field. [`difference`](fn@difference) tells how to get from one
-//! to the other while a director runs, and what of it takes a restart.
+//! to the other while a director runs, and what of it takes a restart; [`forecast`] tells what that does to those who are
+//! connected.
 //!
 //! It opens no files, asks no kernel and checks no real server. Whether an interface exists, or a real server can be reached
 //! through one, is for the program that starts the director.
@@ -19,6 +20,7 @@ mod assembly;
 pub mod difference;
 pub(crate) mod duration;
 mod error;
+pub mod forecast;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod health;
@@ -82,6 +84,11 @@ pub struct Interface {
     pub gateways: Vec<IpAddr>,
     /// The VLAN on it. Default none.
     pub vlan: VlanPath,
+    /// The director's Ethernet address on it, on TAP devices: elsewhere it is the device's own. Default one that the program
+    /// makes.
+    pub mac: Option<MacAddr>,
+    /// The bridge that a TAP device is a port of. Default none.
+    pub bridge: Option<String>,
 }
 
 /// How much of everything a director has room for. Ranges and defaults are those of [`DirectorConfig`]; this is fixed while a

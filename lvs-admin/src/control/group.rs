@@ -12,10 +12,11 @@ use lvs_core::{DropReason, Instant};
 
 use super::message::{Fault, Knob, Refusal, Reply, Request, VERSION};
 use super::server::Handler;
-use crate::json::Service;
+use crate::config::{self, Configuration};
+use crate::json::{Plan, Service};
 use crate::model::{Model, Service as Plain};
 use crate::rules::{self, Problem, RulesError};
-use crate::save::{self, Configuration};
+use crate::save::{self, save};
 use crate::{json, knobs};
 
 /// Services in a portion of a listing.
@@ -25,9 +26,20 @@ const CONNECTIONS: usize = 1024;
 /// Table lines that are looked at for a portion.
 const LINES: u32 = 16 << 10;
 
-/// Reads the program's files again and carries out the difference. Answers what the operator should know, or why nothing was
-/// changed.
-pub type Reload = dyn Fn() -> Result<Vec<String>, String> + Send + Sync;
+/// A program's file, as far as the socket is concerned. No other edit is made meanwhile.
+pub trait File: Send + Sync {
+    /// Reads it again and carries out the difference. Answers what was done and what the operator should know.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    fn reload(&self) -> Result<Vec<String>, String>;
+
+    /// What another configuration would do.
+    ///
+    /// # Errors
+    /// Why that cannot be said.
+    fn plan(&self, configuration: Configuration) -> Result<Plan, String>;
+}
 
 /// What a program has to say of edits before they are carried out, besides what the director itself refuses.
 pub type Check = dyn Fn(&[Change]) -> Result<(), String> + Send + Sync;
@@ -37,7 +49,7 @@ pub struct GroupHandler<M: TableMemory, C> {
     group: DirectorGroup<M>,
     clock: C,
     version: &'static str,
-    reload: Option<Box<Reload>>,
+    file: Option<Box<dyn File>>,
     check: Option<Box<Check>>,
     /// One edit after the other: what an edit is checked against must not change before it is carried out.
     edits: Mutex<()>,
@@ -47,13 +59,13 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     /// For a group that lives by this clock. `version` is the program's.
     #[must_use]
     pub fn new(group: DirectorGroup<M>, clock: C, version: &'static str) -> Self {
-        Self { group, clock, version, reload: None, check: None, edits: Mutex::new(()) }
+        Self { group, clock, version, file: None, check: None, edits: Mutex::new(()) }
     }
 
-    /// With files that can be read again.
+    /// With a file that can be read again.
     #[must_use]
-    pub fn with_reload(mut self, reload: Box<Reload>) -> Self {
-        self.reload = Some(reload);
+    pub fn with_file(mut self, file: Box<dyn File>) -> Self {
+        self.file = Some(file);
         self
     }
 
@@ -62,6 +74,29 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     pub fn with_check(mut self, check: Box<Check>) -> Self {
         self.check = Some(check);
         self
+    }
+
+    /// Reads the program's file again and carries out the difference. Answers what was done and what the operator should know.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub fn reload(&self) -> Result<Vec<String>, Refusal> {
+        let file = self.file()?;
+        let _alone = self.editing();
+        file.reload().map_err(|text| Refusal::new(Fault::Refused, text))
+    }
+
+    fn file(&self) -> Result<&dyn File, Refusal> {
+        let none = || Refusal::new(Fault::Unavailable, "this director was started without a file to reload");
+        self.file.as_deref().ok_or_else(none)
+    }
+
+    fn plan(&self, text: &str) -> Result<Plan, Refusal> {
+        let file = self.file()?;
+        let loaded = config::toml::read("configuration", text.as_bytes())
+            .map_err(|error| Refusal::new(Fault::Malformed, error.to_string()))?;
+        let _alone = self.editing();
+        file.plan(loaded.configuration).map_err(|text| Refusal::new(Fault::Refused, text))
     }
 
     /// Keeps others from editing as long as it is held.
@@ -139,9 +174,10 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     fn save(&self) -> Result<Reply, Refusal> {
         let services: Vec<Plain> = self.group.services().iter().map(Plain::from).collect();
         let (mark_rules, timeouts) = (self.group.mark_rules(), self.group.timeouts());
-        let all = Configuration { services: &services, mark_rules: &mark_rules, timeouts: Some(&timeouts) };
+        let all =
+            save::Configuration { services: &services, mark_rules: &mark_rules, timeouts: Some(&timeouts) };
         let mut text = String::new();
-        save::save(&mut text, &all, save::Style::BACKUP)
+        save(&mut text, &all, save::Style::BACKUP)
             .map_err(|_| Refusal::new(Fault::Unavailable, "a service cannot be written as a rule"))?;
         Ok(Reply::Rules(text))
     }
@@ -204,14 +240,8 @@ where
             Request::Drain { service, server, deadline } => self.drain(service, server, deadline)?,
             Request::Save => self.save()?,
             Request::Statistics => self.statistics(),
-            Request::Reload => {
-                let reload = self.reload.as_ref().ok_or_else(|| {
-                    Refusal::new(Fault::Unavailable, "this director was started without a file to reload")
-                })?;
-                let _alone = self.editing();
-                let notes = reload().map_err(|text| Refusal::new(Fault::Refused, text))?;
-                Reply::Done { notes }
-            }
+            Request::Reload => Reply::Done { notes: self.reload()? },
+            Request::Plan { configuration } => Reply::Plan(self.plan(&configuration)?),
         };
         let _ = answer(reply);
         Ok(())

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Connection, Key, Service, Timeouts, Usage};
+use crate::json::{Connection, Key, Plan, Service, Timeouts, Usage};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -55,6 +55,12 @@ pub enum Request {
     Statistics,
     /// Reads its files again and carries out the difference.
     Reload,
+    /// What would another configuration do?
+    Plan {
+        /// The configuration as TOML text; what [`config::toml::write`](crate::config::toml::write) writes, whatever file it
+        /// came from.
+        configuration: String,
+    },
 }
 
 /// What a request is answered with.
@@ -103,6 +109,8 @@ pub enum Reply {
     Rules(String),
     /// To [`Request::Statistics`]: by name.
     Statistics(std::collections::BTreeMap<String, u64>),
+    /// To [`Request::Plan`].
+    Plan(Plan),
 }
 
 /// A knob and its value.

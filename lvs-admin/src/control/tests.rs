@@ -12,7 +12,9 @@ use lvs_core::director::DirectorGroup;
 use lvs_core::{DirectorConfig, Instant, InterfaceConfig, MacAddr, PortId};
 
 use super::*;
-use crate::json::Key;
+use crate::config::forecast::Forecast;
+use crate::config::{Configuration, ServerOrder, difference};
+use crate::json::{Key, Plan, PlanKind};
 
 const RULES: &str = "-A -t 192.168.0.250:80 -s wrr -p 360\n\
                      -a -t 192.168.0.250:80 -r 192.168.0.188 -w 2 -x 100 -y 50\n\
@@ -27,10 +29,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with_reload(None)
+        Self::with_file(None)
     }
 
-    fn with_reload(reload: Option<Box<Reload>>) -> Self {
+    fn with_file(file: Option<Box<dyn File>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let eth0 =
             InterfaceConfig::new(PortId(0), MacAddr([2, 0, 0, 0, 0, 1]), "192.168.0.208/24".parse().unwrap());
@@ -39,8 +41,8 @@ impl Bench {
         let two = NonZeroU16::new(2).unwrap();
         let (group, _) = DirectorGroup::new(&config, Instant::ZERO, two, &HeapMemory).unwrap();
         let handler = GroupHandler::new(group.clone(), || Instant::ZERO, "0.0.0-test");
-        let handler = match reload {
-            Some(reload) => handler.with_reload(reload),
+        let handler = match file {
+            Some(file) => handler.with_file(file),
             None => handler,
         };
         let server = Server::start(&directory.path().join("lvs/d.sock"), Arc::new(handler)).unwrap();
@@ -146,19 +148,52 @@ fn knobs_timeouts_drains_and_counters() {
     assert_eq!(seen, 0);
 }
 
+/// A file that changes nothing the first time and is wrong the second.
+struct Twice(AtomicU32);
+
+impl File for Twice {
+    fn reload(&self) -> Result<Vec<String>, String> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(vec!["nothing changed".to_owned()]),
+            _ => Err("rules.ipvs:3: no".to_owned()),
+        }
+    }
+
+    fn plan(&self, configuration: Configuration) -> Result<Plan, String> {
+        let difference = difference(&Configuration::default(), &configuration, ServerOrder::Kept);
+        Ok(Plan::new(&difference, &Forecast::new(&Configuration::default(), &configuration)))
+    }
+}
+
 #[test]
 fn a_reload_is_the_programs_business() {
     let bench = Bench::new();
     let error = bench.client().done(&Request::Reload).unwrap_err();
     assert!(error.to_string().contains("without a file"), "{error}");
-    let times = AtomicU32::new(0);
-    let reload = move || match times.fetch_add(1, Ordering::Relaxed) {
-        0 => Ok(vec!["nothing changed".to_owned()]),
-        _ => Err("rules.ipvs:3: no".to_owned()),
-    };
-    let bench = Bench::with_reload(Some(Box::new(reload)));
+    let bench = Bench::with_file(Some(Box::new(Twice(AtomicU32::new(0)))));
     assert_eq!(bench.client().done(&Request::Reload).unwrap(), ["nothing changed"]);
     assert_eq!(bench.client().done(&Request::Reload).unwrap_err().to_string(), "rules.ipvs:3: no");
+}
+
+#[test]
+fn a_plan_travels_as_toml() {
+    let plan = |bench: &Bench, text: &str| {
+        bench
+            .client()
+            .call(&Request::Plan { configuration: text.to_owned() })
+            .map_err(|error| error.to_string())
+    };
+    assert!(plan(&Bench::new(), "").unwrap_err().contains("without a file"));
+    let bench = Bench::with_file(Some(Box::new(Twice(AtomicU32::new(0)))));
+    let text = "[timeouts]\nudp = 10\n[director]\nworkers = 2\n";
+    let Ok(Reply::Plan(plan_of_it)) = plan(&bench, text) else { panic!("no plan") };
+    let kinds: Vec<_> = plan_of_it.edits.iter().map(|edit| edit.kind).collect();
+    assert_eq!(kinds, [PlanKind::Changed, PlanKind::Restart]);
+    let lines = "~ time-outs: udp 300s -> 10s\n\
+                 ! director.workers 1 -> 2: takes a restart, and stays as it is until then\n";
+    assert_eq!(plan_of_it.to_string(), lines);
+    let error = plan(&bench, "[director]\nwrokers = 2\n").unwrap_err();
+    assert!(error.starts_with("configuration:2: director.wrokers: "), "{error}");
 }
 
 #[test]

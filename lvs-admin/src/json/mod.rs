@@ -5,9 +5,11 @@
 //! `expires_in`, which is rounded down as in listings. Field names are those of `ipvsadm`'s options and columns, spelled out.
 
 mod connection;
+mod plan;
 mod service;
 
 pub use connection::{Connection, Usage};
+pub use plan::{Plan, PlanEdit, PlanKind, ServicePlan};
 pub use service::{Key, Persistence, Rates, Server, Service, Statistics, Timeouts};
 
 /// A value that was read is none that a director could have.

@@ -105,6 +105,13 @@ impl Edit {
         Self { subject, kind: Kind::Removed(text) }
     }
 
+    /// The values that differ, in words; nothing unless it stays.
+    pub(crate) fn fields_text(&self) -> String {
+        let Kind::Changed { fields, moves } = &self.kind else { return String::new() };
+        let moved = moves.then(|| "removed and added again for its place".to_owned());
+        fields.iter().map(ToString::to_string).chain(moved).collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) const fn changed(subject: Subject, fields: Vec<FieldChange>) -> Self {
         Self { subject, kind: Kind::Changed { fields, moves: false } }
     }
@@ -123,11 +130,7 @@ impl Display for Edit {
         match &self.kind {
             Kind::Added(text) => write!(f, "+ {}: {text}", self.subject),
             Kind::Removed(text) => write!(f, "- {}: {text}", self.subject),
-            Kind::Changed { fields, moves } => {
-                let moved = moves.then(|| "removed and added again for its place".to_owned());
-                let all: Vec<_> = fields.iter().map(ToString::to_string).chain(moved).collect();
-                write!(f, "~ {}: {}", self.subject, all.join(", "))
-            }
+            Kind::Changed { .. } => write!(f, "~ {}: {}", self.subject, self.fields_text()),
         }
     }
 }
@@ -366,6 +369,8 @@ fn interface(old: &Interface, new: &Interface) -> Vec<FieldChange> {
     [
         one("dips", listed(&old.dips), listed(&new.dips)),
         one("gateways", listed(&old.gateways), listed(&new.gateways)),
+        one("mac", optional(old.mac), optional(new.mac)),
+        one("bridge", optional(old.bridge.as_deref()), optional(new.bridge.as_deref())),
     ]
     .into_iter()
     .flatten()
@@ -378,6 +383,10 @@ fn interface_name(interface: &Interface) -> String {
         vlan if vlan.is_empty() => interface.name.clone(),
         vlan => format!("{} vlan {vlan}", interface.name),
     }
+}
+
+fn optional<T: Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
 
 fn listed<T: Display>(all: &[T]) -> String {

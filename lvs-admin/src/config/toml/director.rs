@@ -78,7 +78,7 @@ fn is_unicast(address: IpAddr) -> bool {
 }
 
 fn interface(table: &Table<'_>) -> Result<Interface, FileError> {
-    table.known(&["name", "dips", "gateways", "vlan"])?;
+    table.known(&["name", "dips", "gateways", "vlan", "mac", "bridge"])?;
     let name = table.get("name").ok_or_else(|| table.missing("name", "name = \"eth0\""))?.text(false)?;
     let dips = table.get("dips").ok_or_else(|| {
         table.missing("dips", "dips = [\"192.168.0.208/24\"]: the director's own addresses on this interface")
@@ -110,7 +110,15 @@ fn interface(table: &Table<'_>) -> Result<Interface, FileError> {
         None => Vec::new(),
     };
     let vlan = table.or("vlan", VlanPath::UNTAGGED, vlan)?;
-    Ok(Interface { name, dips: own, gateways, vlan })
+    let mac = table.get("mac").map(|value| station(&value)).transpose()?;
+    let bridge = table.get("bridge").map(|value| value.text(false)).transpose()?;
+    Ok(Interface { name, dips: own, gateways, vlan, mac, bridge })
+}
+
+/// The Ethernet address of a single station.
+fn station(value: &Value<'_>) -> Result<MacAddr, FileError> {
+    let mac: MacAddr = value.parsed("an Ethernet address, as in \"02:00:00:00:00:0b\"")?;
+    if mac.is_unicast() { Ok(mac) } else { Err(value.wrong("the Ethernet address of a single station")) }
 }
 
 /// IPv4, IPv6 or IPv6 link-local.
@@ -183,10 +191,7 @@ fn neighbours(top: &Table<'_>, configuration: &mut Configuration) -> Result<(), 
         let address: IpAddr = name
             .parse()
             .map_err(|_| value.error("the key is no address", "\"192.0.2.11\" = \"02:00:00:00:00:0b\""))?;
-        let mac: MacAddr = value.parsed("an Ethernet address, as in \"02:00:00:00:00:0b\"")?;
-        if !mac.is_unicast() {
-            return Err(value.wrong("the Ethernet address of a single station"));
-        }
+        let mac = station(&value)?;
         let mut dips = configuration.interfaces.iter().flat_map(|interface| &interface.dips);
         if !configuration.interfaces.is_empty() && !dips.any(|dip| dip.contains(address)) {
             return Err(

@@ -112,7 +112,7 @@ fn director(out: &mut Out, configuration: &Configuration) {
 }
 
 fn interface(out: &mut Out, interface: &Interface) {
-    let Interface { name, dips, gateways, vlan } = interface;
+    let Interface { name, dips, gateways, vlan, mac, bridge } = interface;
     out.heading("[[interface]]");
     out.line("name", quoted(name));
     out.line("dips", list(dips, quoted));
@@ -120,6 +120,8 @@ fn interface(out: &mut Out, interface: &Interface) {
     if *vlan != VlanPath::UNTAGGED {
         out.line("vlan", quoted(vlan_text(*vlan)));
     }
+    mac.iter().for_each(|mac| out.line("mac", quoted(mac)));
+    bridge.iter().for_each(|bridge| out.line("bridge", quoted(bridge)));
 }
 
 fn knobs(out: &mut Out, knobs: &Knobs) {
