@@ -28,6 +28,13 @@ enum Part {
     MarkRule(usize),
 }
 
+/// A configuration that no file is known of.
+impl From<Configuration> for Loaded {
+    fn from(configuration: Configuration) -> Self {
+        Self { configuration, ..Self::default() }
+    }
+}
+
 impl Loaded {
     /// The line that asks for a change, if it adds or edits a service, a server, or a mark rule that there is once.
     #[must_use]

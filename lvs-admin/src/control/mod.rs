@@ -48,5 +48,13 @@ pub fn default_path() -> Option<PathBuf> {
     Some(directory.join("lvs/director.sock"))
 }
 
+/// The socket that a client is to use: `given`, or what the environment variable `LVS_SOCKET` says, or the
+/// [`default_path`].
+#[must_use]
+pub fn chosen_path(given: Option<PathBuf>) -> Option<PathBuf> {
+    let named = || std::env::var_os("LVS_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+    given.or_else(named).or_else(default_path)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,35 +1,22 @@
-//! The socket by which `lvsadm` and other programs edit and list a running director.
+//! The socket by which `lvsadm` and other programs edit and list a running director, and what edits have to pass.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lvs_admin::control::{self, GroupHandler, Server, ServerError};
-use lvs_core::connection::TableMemory;
-use lvs_core::director::DirectorGroup;
+use lvs_admin::control::{self, Check, Handler, Server, ServerError};
 use lvs_core::{Change, Subnet};
 use lvs_examples::backend::Io;
-use lvs_examples::clock::Clock;
 use lvs_examples::host::Host;
 
 use crate::options::Control;
-use crate::plan::Plan;
+use crate::setup::Setup;
 
 /// Starts it, if there is to be one. It ends when it is dropped.
 ///
 /// # Errors
 /// If the one that was asked for cannot be had. The usual one is done without, after a warning: several directors may run on a host,
 /// each in a network namespace.
-pub(crate) fn start<M>(
-    plan: &Plan,
-    group: &DirectorGroup<M>,
-    clock: Clock,
-) -> Result<Option<Server>, ServerError>
-where
-    M: TableMemory + 'static,
-    M::Lines: Send,
-    DirectorGroup<M>: Send + Sync,
-{
-    let wanted = &plan.control;
+pub(crate) fn start(wanted: &Control, handler: Arc<dyn Handler>) -> Result<Option<Server>, ServerError> {
     let path = match wanted {
         Control::Nowhere => return Ok(None),
         Control::At(path) => Some(path.clone()),
@@ -39,13 +26,7 @@ where
         tracing::warn!("no control socket: XDG_RUNTIME_DIR is not set; --control PATH gives one");
         return Ok(None);
     };
-    let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
-    let taken = (plan.io == Io::Xdp).then(|| plan.addresses.take.clone());
-    let allow_local_vip = plan.allow_local_vip;
-    let handler = handler.with_check(Box::new(move |changes| {
-        changes.iter().try_for_each(|change| check(change, taken.as_deref(), allow_local_vip))
-    }));
-    match Server::start(&path, Arc::new(handler)) {
+    match Server::start(&path, handler) {
         Ok(server) => {
             tracing::info!("control socket: {}", path.display());
             Ok(Some(server))
@@ -56,6 +37,15 @@ where
         }
         Err(error) => Err(error),
     }
+}
+
+/// What edits have to pass besides the director's own rules, whether they come over the socket or out of the file.
+pub(crate) fn edit_check(setup: &Setup) -> Box<Check> {
+    let taken = (setup.io == Io::Xdp).then(|| setup.addresses.take.clone());
+    let allow_local_vip = setup.loaded.configuration.allow_local_vip;
+    Box::new(move |changes| {
+        changes.iter().try_for_each(|change| check(change, taken.as_deref(), allow_local_vip))
+    })
 }
 
 /// What this host has to say of an edit: the same as of the rules that the director is started with. `taken` are the addresses that

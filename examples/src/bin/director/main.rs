@@ -6,16 +6,26 @@
 //! | file | what |
 //! | --- | --- |
 //! | `options.rs` | the command line |
-//! | `plan.rs` | what is to be run, checked before anything starts |
+//! | `source.rs` | the file that says what to balance |
+//! | `setup.rs` | what is to be run, checked before anything starts |
+//! | `privileges.rs` | rights, given up once the devices are open |
 //! | `workers.rs` | the run loops |
 //! | `control.rs` | the socket by which `lvsadm` edits and lists |
+//! | `reload.rs` | the file read again while it runs, and what that would do |
+//! | `service_manager.rs` | systemd, if it started this |
+//! | `ask.rs` | `director check` and `director plan` |
 //!
 //! Standard output carries the final listing only, standard error the log. Exit status: 0 after SIGINT or SIGTERM, 1
-//! when the device fails while running, 2 for wrong usage, wrong rules or missing rights.
+//! when the device fails while running, 2 for wrong usage, a wrong file or missing rights. SIGHUP reads the file again.
 
+mod ask;
 mod control;
 mod options;
-mod plan;
+mod privileges;
+mod reload;
+mod service_manager;
+mod setup;
+mod source;
 mod workers;
 
 use std::io::{IsTerminal, Write};
@@ -31,26 +41,30 @@ use lvs_core::listing::ServiceListing;
 use lvs_examples::backend::{Io, open_taps, open_xdp, open_xdp_group};
 use lvs_io_afpacket::{PacketConfig, PacketIo};
 
-use crate::options::Options;
-use crate::plan::Plan;
+use crate::options::{Command, Options};
+use crate::setup::Setup;
 
 /// What went wrong before the director ran.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = Options::from_command_line();
+    let options = match Command::from_command_line() {
+        Command::Run(options) => *options,
+        Command::Check(source) => return ask::check(&source),
+        Command::Plan { source, socket, json } => return ask::plan(&source, socket, json),
+    };
     start_log();
-    let plan = match Plan::make(&options) {
-        Ok(plan) => plan,
+    let setup = match Setup::make(&options) {
+        Ok(setup) => setup,
         Err(error) => {
             tracing::error!("{error}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    for warning in &plan.warnings {
+    for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
-    match start_and_run(plan) {
+    match start_and_run(setup, options) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error}");
@@ -67,38 +81,58 @@ fn start_log() {
         .init();
 }
 
-/// Runs until told to stop. An error means that it did not get to run.
-fn start_and_run(plan: Plan) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+/// What others ask of this process.
+struct Signals {
+    /// SIGINT or SIGTERM came.
+    stop: Arc<AtomicBool>,
+    /// SIGHUP came.
+    hangup: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let signals = Self { stop: Arc::default(), hangup: Arc::default() };
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&signals.hangup))?;
+        Ok(signals)
     }
-    match plan.io {
+}
+
+/// Runs until told to stop. An error means that it did not get to run.
+fn start_and_run(setup: Setup, options: Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let signals = Signals::listen()?;
+    match setup.io {
         Io::Afpacket => {
-            let config = PacketConfig::new(plan.ports.iter().cloned());
-            let devices = match plan.workers {
+            let config = PacketConfig::new(setup.ports.iter().cloned());
+            let devices = match setup.workers {
                 NonZeroU16::MIN => vec![PacketIo::open(&config)?],
                 workers => PacketIo::open_group(&config, workers)?,
             };
-            workers::run(devices, plan, &stop)
+            workers::run(devices, setup, options, &signals)
         }
         Io::Xdp => {
-            let (ports, interfaces, addresses) = (&plan.ports, &plan.config.interfaces, &plan.addresses);
-            let devices = match plan.workers {
+            let (ports, interfaces, addresses) = (&setup.ports, &setup.config.interfaces, &setup.addresses);
+            let devices = match setup.workers {
                 NonZeroU16::MIN => vec![open_xdp(ports, interfaces, addresses)?],
                 workers => open_xdp_group(ports, interfaces, addresses, workers)?,
             };
-            workers::run(devices, plan, &stop)
+            workers::run(devices, setup, options, &signals)
         }
-        Io::Tap => run_on_taps(plan, &stop),
+        Io::Tap => run_on_taps(setup, options, &signals),
     }
 }
 
 /// Runs on TAP devices, and puts back what it did to them.
-fn run_on_taps(plan: Plan, stop: &AtomicBool) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let (devices, ends) = open_taps(&plan.taps, plan.workers)?;
-    let names: Vec<String> = plan.taps.iter().map(|tap| tap.name.clone()).collect();
-    let code = workers::run(devices, plan, stop);
+fn run_on_taps(
+    setup: Setup,
+    options: Options,
+    signals: &Signals,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let (devices, ends) = open_taps(&setup.taps, setup.workers)?;
+    let names: Vec<String> = setup.taps.iter().map(|tap| tap.name.clone()).collect();
+    let code = workers::run(devices, setup, options, signals);
     for (name, end) in names.iter().zip(ends) {
         // Devices that were made here have gone with their descriptors.
         for step in end.undo() {

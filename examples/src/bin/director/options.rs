@@ -4,26 +4,43 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
-use lvs_admin::knobs::KNOBS;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use lvs_admin::config::{Interface, Loaded};
+use lvs_admin::knobs::{self, KNOBS};
 use lvs_core::config::VlanPath;
 use lvs_core::{MacAddr, Subnet};
 use lvs_examples::backend::Io;
+
+use crate::source::{Kind, Source};
 
 /// Balances TCP and UDP over real servers by direct routing (LVS/DR), in the manner of Linux IPVS.
 ///
 /// The host's kernel must not hold the VIPs; this program answers ARP and NDP for them. Real servers hold the VIP on
 /// `lo` and keep quiet about it (`arp_ignore=1`, `arp_announce=2`).
+///
+/// What to balance stands in a file: rules, a TOML file, or a keepalived.conf. SIGHUP and `lvsadm --reload` read it again.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Raw {
+    #[command(subcommand)]
+    other: Option<Other>,
+
+    #[command(flatten)]
+    file: FileOptions,
+
     /// Interface that carries requests, real servers, or both; may be repeated. Each is followed by its --dip, and by its
-    /// --gateway and --vlan if it has any. With --io tap the name of the TAP device to make or open, followed by its --bridge
-    #[arg(long, value_name = "NAME", required = true)]
+    /// --gateway and --vlan if it has any. With --io tap the name of the TAP device to make or open, followed by its --bridge.
+    /// A --config file can name the interfaces instead
+    #[arg(long, value_name = "NAME", required_unless_present = "config")]
     interface: Vec<String>,
 
     /// The director's own address on the interface, with prefix length; once a family. Real servers are asked for with it
-    #[arg(long, value_name = "ADDRESS/LEN", required = true)]
+    #[arg(long, value_name = "ADDRESS/LEN", required_unless_present = "config")]
     dip: Vec<Subnet>,
 
     /// Router that leads to real servers outside the interface's subnet; once a family
@@ -44,11 +61,7 @@ struct Raw {
     #[arg(long, value_name = "MAC")]
     mac: Vec<MacAddr>,
 
-    /// Rules as `ipvsadm -S -n` prints them and `ipvsadm -R` reads them
-    #[arg(long, value_name = "FILE")]
-    rules: PathBuf,
-
-    /// Set a knob, under the name that it has in the kernel or one of this director's own; may be repeated
+    /// Set a knob, whatever the file says: under the name that it has in the kernel or one of this director's own; may be repeated
     #[arg(long, value_name = "NAME=VALUE", long_help = sysctl_help())]
     sysctl: Vec<String>,
 
@@ -56,20 +69,21 @@ struct Raw {
     #[arg(long, value_name = "ADDRESS=MAC", value_parser = parse_neighbour)]
     neighbour: Vec<(IpAddr, MacAddr)>,
 
-    /// How frames reach the director
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t)]
-    io: Io,
+    /// How frames reach the director. Default: what the file says, else afpacket
+    #[arg(long, value_name = "BACKEND", value_enum)]
+    io: Option<Io>,
 
     /// How many threads take frames, each with sockets or queues of its own. With packet sockets the kernel gives the frames of a
     /// client to one of them. With AF_XDP each has queues of every interface to itself, so an interface needs as many queues as there
     /// are workers (`ethtool -L NAME combined N`); the card spreads flows over them, as the kernel does over the queues of a TAP
-    /// device, and frames of a client that belongs to another worker are handed to it
-    #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN)]
-    workers: NonZeroU16,
+    /// device, and frames of a client that belongs to another worker are handed to it. Default: what the file says, else 1
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroU16>,
 
-    /// The most connections that are remembered at one time; an IPv6 connection counts twice. Takes 80 bytes each
-    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
-    max_connections: u32,
+    /// The most connections that are remembered at one time; an IPv6 connection counts twice. Takes 80 bytes each. Default: what
+    /// the file says, else 1048576
+    #[arg(long, value_name = "N")]
+    max_connections: Option<u32>,
 
     /// Where lvsadm finds this director: a Unix socket for root and the user it runs as. Default: /run/lvs/director.sock, for others
     /// $XDG_RUNTIME_DIR/lvs/director.sock; where another director has that one, a warning says so and there is none
@@ -85,27 +99,87 @@ struct Raw {
     allow_local_vip: bool,
 }
 
-/// What was asked for.
+/// What is done instead of running a director.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Reads a file and says what is wrong with it. Nothing is started or asked. Exit status: 0 nothing, 1 it is wrong, 2 it could
+    /// not be read
+    Check {
+        #[command(flatten)]
+        file: FileOptions,
+    },
+    /// Says what a reload with this file would change in a running director, and what becomes of its connections. Exit status: 0 it
+    /// would be carried out, 1 it would be refused, 2 it could not be found out
+    Plan {
+        #[command(flatten)]
+        file: FileOptions,
+        /// Which director; else LVS_SOCKET, else the usual place
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The file, of one kind or another.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct FileOptions {
+    /// Rules as `ipvsadm -S -n` prints them and `ipvsadm -R` reads them
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+
+    /// A TOML file: interfaces, services, health checks, everything
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// A keepalived.conf: its virtual servers
+    #[arg(long, value_name = "FILE")]
+    keepalived: Option<PathBuf>,
+}
+
+impl FileOptions {
+    fn source(self) -> Option<Source> {
+        let Self { rules, config, keepalived } = self;
+        let each = [(Kind::Rules, rules), (Kind::Config, config), (Kind::Keepalived, keepalived)];
+        let (kind, path) = each.into_iter().find_map(|(kind, path)| Some((kind, path?)))?;
+        Some(Source { kind, path })
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run a director.
+    Run(Box<Options>),
+    /// Check a file.
+    Check(Source),
+    /// Ask a running director what a file would do.
+    Plan { source: Source, socket: Option<PathBuf>, json: bool },
+}
+
+/// What a director is started with.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// In the order given.
-    pub(crate) interfaces: Vec<InterfaceOptions>,
-    /// The rules file.
-    pub(crate) rules: PathBuf,
+    /// In the order given; none if the file is to name them.
+    pub(crate) interfaces: Vec<Interface>,
+    /// What to balance.
+    pub(crate) source: Source,
     /// Knobs to set.
-    pub(crate) sysctl: Vec<String>,
+    sysctl: Vec<String>,
     /// Fixed Ethernet addresses.
-    pub(crate) neighbours: Vec<(IpAddr, MacAddr)>,
+    neighbours: Vec<(IpAddr, MacAddr)>,
     /// How frames come and go.
-    pub(crate) io: Io,
+    io: Option<Io>,
     /// How many threads take frames.
-    pub(crate) workers: NonZeroU16,
+    workers: Option<NonZeroU16>,
     /// Capacity of the connection table.
-    pub(crate) max_connections: u32,
+    max_connections: Option<u32>,
     /// Where the control socket is.
     pub(crate) control: Control,
     /// Whether a VIP on the host's kernel is no error.
-    pub(crate) allow_local_vip: bool,
+    allow_local_vip: bool,
 }
 
 /// Where the control socket is.
@@ -119,23 +193,6 @@ pub(crate) enum Control {
     Nowhere,
 }
 
-/// An interface with what follows it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct InterfaceOptions {
-    /// Its name.
-    pub(crate) name: String,
-    /// The director's own addresses.
-    pub(crate) dips: Vec<Subnet>,
-    /// Routers.
-    pub(crate) gateways: Vec<IpAddr>,
-    /// The VLAN.
-    pub(crate) vlan: VlanPath,
-    /// The director's Ethernet address, where it is not the interface's.
-    pub(crate) mac: Option<MacAddr>,
-    /// The bridge of a TAP device.
-    pub(crate) bridge: Option<String>,
-}
-
 /// Every knob with what it takes.
 fn sysctl_help() -> String {
     let mut help = "Set a knob, under the name that it has in the kernel or one of this director's own; may be repeated:".to_owned();
@@ -145,7 +202,7 @@ fn sysctl_help() -> String {
     help
 }
 
-impl Options {
+impl Command {
     /// Reads the command line; prints what is wrong with it and exits with 2, or prints the help and exits with 0.
     pub(crate) fn from_command_line() -> Self {
         let matches = Raw::command().get_matches();
@@ -153,11 +210,32 @@ impl Options {
     }
 
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let raw = Raw::from_arg_matches(matches)?;
-        let interfaces = group(&raw, matches)?;
-        Ok(Self {
+        let mut raw = Raw::from_arg_matches(matches)?;
+        // The parser demands a file of each.
+        let source = |file: FileOptions| {
+            let none =
+                || Raw::command().error(clap::error::ErrorKind::MissingRequiredArgument, "--rules FILE");
+            file.source().ok_or_else(none)
+        };
+        Ok(match raw.other.take() {
+            Some(Other::Check { file }) => Self::Check(source(file)?),
+            Some(Other::Plan { file, socket, json }) => Self::Plan { source: source(file)?, socket, json },
+            None => {
+                let interfaces = group(&raw, matches)?;
+                let FileOptions { rules, config, keepalived } = &mut raw.file;
+                let file =
+                    FileOptions { rules: rules.take(), config: config.take(), keepalived: keepalived.take() };
+                Self::Run(Box::new(Options::new(raw, interfaces, source(file)?)))
+            }
+        })
+    }
+}
+
+impl Options {
+    fn new(raw: Raw, interfaces: Vec<Interface>, source: Source) -> Self {
+        Self {
             interfaces,
-            rules: raw.rules,
+            source,
             sysctl: raw.sysctl,
             neighbours: raw.neighbour,
             io: raw.io,
@@ -169,22 +247,60 @@ impl Options {
                 None => Control::Usual,
             },
             allow_local_vip: raw.allow_local_vip,
-        })
+        }
+    }
+
+    /// Adds to a file's configuration what the command line says besides, which comes before what the file says. Answers what the
+    /// operator should know.
+    ///
+    /// # Errors
+    /// What does not go together, or is wrong.
+    pub(crate) fn complete(&self, loaded: &mut Loaded) -> Result<Vec<String>, String> {
+        let configuration = &mut loaded.configuration;
+        if configuration.interfaces.is_empty() {
+            configuration.interfaces.clone_from(&self.interfaces);
+        } else if !self.interfaces.is_empty() {
+            return Err(format!(
+                "{} names interfaces, and so does --interface; use one of them",
+                self.source
+            ));
+        }
+        if configuration.interfaces.is_empty() {
+            return Err(format!(
+                "{} names no interface; add [[interface]] to it, or --interface",
+                self.source
+            ));
+        }
+        if let Some(io) = self.io {
+            io.name().clone_into(&mut configuration.io);
+        }
+        configuration.workers = self.workers.unwrap_or(configuration.workers);
+        configuration.capacities.max_connections =
+            self.max_connections.unwrap_or(configuration.capacities.max_connections);
+        configuration.allow_local_vip |= self.allow_local_vip;
+        configuration.neighbours.extend(self.neighbours.iter().copied());
+        let mut notes = Vec::new();
+        for assignment in &self.sysctl {
+            let note = knobs::set(&mut configuration.knobs, assignment)
+                .map_err(|error| format!("--sysctl {error}"))?;
+            notes.extend(note.map(|note| format!("--sysctl {assignment}: {note}")));
+        }
+        Ok(notes)
     }
 }
 
 /// Gives each option that follows an interface to that interface.
-fn group(raw: &Raw, matches: &ArgMatches) -> Result<Vec<InterfaceOptions>, clap::Error> {
+fn group(raw: &Raw, matches: &ArgMatches) -> Result<Vec<Interface>, clap::Error> {
     let wrong = |text: String| Raw::command().error(clap::error::ErrorKind::ArgumentConflict, text);
     let starts: Vec<usize> = matches.indices_of("interface").into_iter().flatten().collect();
     let owner = |option: &str, index: usize| {
         let before = starts.iter().filter(|start| **start < index).count();
         before.checked_sub(1).ok_or_else(|| wrong(format!("--{option} stands before any --interface")))
     };
-    let mut interfaces: Vec<InterfaceOptions> = raw
+    let mut interfaces: Vec<Interface> = raw
         .interface
         .iter()
-        .map(|name| InterfaceOptions {
+        .map(|name| Interface {
             name: name.clone(),
             dips: Vec::new(),
             gateways: Vec::new(),
@@ -221,7 +337,7 @@ fn group(raw: &Raw, matches: &ArgMatches) -> Result<Vec<InterfaceOptions>, clap:
             return Err(wrong(format!("--mac {mac}: it is no address of one station")));
         }
     }
-    if raw.io != Io::Tap && !(raw.bridge.is_empty() && raw.mac.is_empty()) {
+    if raw.io != Some(Io::Tap) && !(raw.bridge.is_empty() && raw.mac.is_empty()) {
         let text =
             "--bridge and --mac are for --io tap: other interfaces have their bridge and their address";
         return Err(wrong(text.to_owned()));
@@ -255,7 +371,10 @@ mod tests {
     fn parse(words: &str) -> Result<Options, String> {
         let words = std::iter::once("director").chain(words.split_whitespace());
         let matches = Raw::command().try_get_matches_from(words).map_err(|error| error.to_string())?;
-        Options::from_matches(&matches).map_err(|error| error.to_string())
+        match Command::from_matches(&matches).map_err(|error| error.to_string())? {
+            Command::Run(options) => Ok(*options),
+            other => Err(format!("{other:?}")),
+        }
     }
 
     #[test]
@@ -265,7 +384,7 @@ mod tests {
              --interface eth1 --vlan 5.10 --dip 10.0.0.1/8",
         )
         .unwrap();
-        assert_eq!(options.io, Io::Afpacket);
+        assert_eq!(options.io, None);
         let [first, second] = &options.interfaces[..] else { panic!("two interfaces") };
         assert_eq!((first.name.as_str(), first.dips.len(), first.gateways.len()), ("eth0", 2, 1));
         assert_eq!((second.name.as_str(), second.dips.len(), second.gateways.len()), ("eth1", 1, 0));

@@ -3,11 +3,13 @@
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
+use lvs_admin::control::GroupHandler;
 use lvs_core::connection::TableMemory;
 use lvs_core::director::{DirectorGroup, GroupMember, TurnBuffers};
 use lvs_core::io::{FrameIo, IoStatistics};
@@ -18,8 +20,11 @@ use lvs_io_afpacket::PacketIo;
 use lvs_io_tap::TapIo;
 use lvs_io_xdp::XdpIo;
 
-use crate::plan::{self, Plan};
-use crate::{Ready, control, log_frames, print_services};
+use crate::options::Options;
+use crate::reload::LiveFile;
+use crate::service_manager::ServiceManager;
+use crate::setup::{self, Setup};
+use crate::{Ready, Signals, control, log_frames, print_services, privileges};
 
 /// The longest wait of a worker that others cannot wake: what they hand to it waits so long.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
@@ -57,25 +62,40 @@ impl Device for TapIo {
     }
 }
 
-/// Runs until told to stop, with a worker for each device.
+/// Runs until told to stop, with a worker for each device. No other thread runs yet.
 pub(crate) fn run<I: Device>(
     devices: Vec<I>,
-    plan: Plan,
-    stop: &AtomicBool,
+    setup: Setup,
+    options: Options,
+    signals: &Signals,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let workers = u16::try_from(devices.len()).ok().and_then(NonZeroU16::new).ok_or("no workers")?;
+    let kept = privileges::keep_only(&privileges::needed(setup.io));
+    let kept = kept.map_err(|error| format!("giving up rights: {error}"))?;
     let clock = Clock::start();
     let memory = HugePages::new();
-    let (group, members) = DirectorGroup::new(&plan.config, clock.now(), workers, &memory)?;
-    group.apply(clock.now(), &plan.changes).map_err(|error| plan::locate(error, &plan.origins))?;
-    for (name, line) in plan.interface_names.iter().zip(&plan.description) {
+    let (group, members) = DirectorGroup::new(&setup.config, clock.now(), workers, &memory)?;
+    let changes = setup.changes();
+    group.apply(clock.now(), &changes).map_err(|error| setup::locate(&setup.loaded, &changes, error))?;
+    for (name, line) in setup.interface_names.iter().zip(&setup.description) {
         tracing::info!("{name}: {line}");
     }
     let capacity = group.connection_usage().capacity;
     let (mib, pages) = (memory.bytes() >> 20, memory.pages());
     let team = if workers > NonZeroU16::MIN { format!("{workers} workers; ") } else { String::new() };
     tracing::info!("{team}room for {capacity} connections: {mib} MiB of tables in {pages} pages");
-    let control = control::start(&plan, &group, clock)?;
+    tracing::info!("{kept}");
+    let wanted = options.control.clone();
+    let handler = {
+        let (interfaces, loaded) = (setup.config.interfaces.clone(), setup.loaded.configuration.clone());
+        let check = || control::edit_check(&setup);
+        let file = LiveFile::new(group.clone(), clock, options, interfaces, check(), loaded);
+        let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
+        Arc::new(handler.with_check(check()).with_file(Box::new(file)))
+    };
+    let control = control::start(&wanted, Arc::clone(&handler) as _)?;
+    let service_manager = ServiceManager::ready();
+    let stop = &*signals.stop;
 
     let mut frames = IoStatistics::default();
     let mut failed = false;
@@ -89,14 +109,20 @@ pub(crate) fn run<I: Device>(
         let mut ready = Ready { announced: false };
         let mut tell = || {
             while let Some(event) = group.poll_event() {
-                words::log(event, &plan.interface_names);
+                words::log(event, &setup.interface_names);
                 ready.look(event, || group.is_announced());
             }
         };
         while !stop.load(Ordering::Relaxed) {
             tell();
+            if signals.hangup.swap(false, Ordering::Relaxed) {
+                // It says in the log how it went.
+                service_manager.reloading(|| drop(handler.reload()));
+            }
+            service_manager.alive();
             thread::sleep(LOOK);
         }
+        service_manager.stopping();
         tell();
         for thread in threads {
             let (io, result) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

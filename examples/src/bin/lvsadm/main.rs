@@ -173,6 +173,8 @@ fn carry_out(own: &Own, options: &Options) -> Result<(), Failure> {
         }
         Own::Knob(name) => show::knobs(&mut client, Some(name), options.json),
         Own::Counters => show::counters(&mut client, options.json),
+        // What was done is the result here.
+        Own::Reload => print(&(client.done(&Request::Reload)?.join("\n") + "\n")),
     }
 }
 

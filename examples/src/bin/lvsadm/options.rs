@@ -34,6 +34,8 @@ pub(crate) enum Own {
     Knob(String),
     /// `--counters`
     Counters,
+    /// `--reload`
+    Reload,
 }
 
 impl Options {
@@ -60,9 +62,7 @@ impl Options {
 
     /// A conversation with the director: that of `--socket`, of `LVS_SOCKET`, or the one at the usual place.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let named = || std::env::var_os("LVS_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let path = self.socket.clone().or_else(named).or_else(control::default_path);
-        let path = path.ok_or_else(|| {
+        let path = control::chosen_path(self.socket.clone()).ok_or_else(|| {
             Failure::new(crate::USAGE, "which director? --socket PATH or LVS_SOCKET says where its socket is")
         })?;
         Ok(Client::connect(&path)?)
@@ -72,9 +72,10 @@ impl Options {
 fn own(words: &[&str]) -> Result<Option<Own>, String> {
     Ok(Some(match words {
         ["--counters"] => Own::Counters,
+        ["--reload"] => Own::Reload,
         ["--sysctl"] => Own::Knobs,
         ["--sysctl", knob] => Own::Knob((*knob).to_owned()),
-        ["--counters", more, ..] | ["--sysctl", _, more, ..] => {
+        ["--counters" | "--reload", more, ..] | ["--sysctl", _, more, ..] => {
             return Err(format!("unexpected argument {more}"));
         }
         ["--drain", rest @ ..] => drain(rest)?,
@@ -128,7 +129,8 @@ mod tests {
         assert_eq!(read("--sysctl").unwrap().own, Some(Own::Knobs));
         assert_eq!(read("--sysctl sloppy_tcp=1").unwrap().own, Some(Own::Knob("sloppy_tcp=1".to_owned())));
         assert_eq!(read("--counters").unwrap().own, Some(Own::Counters));
-        assert!(read("--counters now").is_err());
+        assert_eq!(read("--reload").unwrap().own, Some(Own::Reload));
+        assert!(read("--counters now").is_err() && read("--reload now").is_err());
         let service = ServiceKey::tcp("192.168.0.250".parse().unwrap(), 80);
         let drained = Own::Drain { service, server: "192.168.0.188".parse().unwrap(), deadline: 30 };
         assert_eq!(

@@ -1,12 +1,12 @@
-//! What is to be run: everything read and checked before a socket is opened.
+//! What is to be run: the file, the command line and the host, held against each other before a socket is opened.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
-use std::path::Path;
 
-use lvs_admin::{knobs, rules};
-use lvs_core::config::{ApplyError, Knobs, ServiceKey};
+use clap::ValueEnum;
+use lvs_admin::config::{Configuration, Interface, Loaded, ServerOrder, difference};
+use lvs_core::config::{ApplyError, ServiceKey};
 use lvs_core::director::TRANSMIT_BUFFER;
 use lvs_core::{Change, DirectorConfig, InterfaceConfig, MacAddr, PortId, Subnet};
 use lvs_examples::backend::{Addresses, Io, Tap, link_local};
@@ -16,10 +16,10 @@ use lvs_io_afpacket::{interface_mac, interface_mtu};
 use lvs_io_tap::stable_mac;
 use lvs_netdev::check_name;
 
-use crate::options::{Control, InterfaceOptions, Options};
+use crate::options::Options;
 
 /// Everything that a director is started with.
-pub(crate) struct Plan {
+pub(crate) struct Setup {
     /// Names of the devices to open, one a port.
     pub(crate) ports: Vec<String>,
     /// Names of the interfaces by their number.
@@ -35,65 +35,62 @@ pub(crate) struct Plan {
     pub(crate) taps: Vec<Tap>,
     /// What AF_XDP has to take away from the host's kernel, and what not.
     pub(crate) addresses: Addresses,
-    /// The rules and the fixed neighbours.
-    pub(crate) changes: Vec<Change>,
-    /// Where each change comes from.
-    pub(crate) origins: Vec<String>,
+    /// What the file and the command line say together.
+    pub(crate) loaded: Loaded,
     pub(crate) warnings: Vec<String>,
-    /// Where the control socket is.
-    pub(crate) control: Control,
-    /// Whether a VIP on the host's kernel is no error.
-    pub(crate) allow_local_vip: bool,
 }
 
 type Error = Box<dyn std::error::Error>;
 
-impl Plan {
+impl Setup {
     pub(crate) fn make(options: &Options) -> Result<Self, Error> {
-        if options.workers > NonZeroU16::MIN && options.interfaces.iter().any(|one| one.vlan.inner != 0) {
+        let mut loaded = options.source.read()?;
+        let mut warnings: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        warnings.extend(options.complete(&mut loaded)?);
+        let configuration = &loaded.configuration;
+        let io = Io::from_str(&configuration.io, false).map_err(|_| {
+            format!("{}: director.io: {:?}; expected afpacket, xdp or tap", options.source, configuration.io)
+        })?;
+        if configuration.workers > NonZeroU16::MIN
+            && configuration.interfaces.iter().any(|one| one.vlan.inner != 0)
+        {
             return Err("--workers: frames with two VLAN tags cannot be shared out among workers".into());
         }
         let host = Host::look()?;
-        let mut plan = Self {
+        let mut setup = Self {
             ports: Vec::new(),
             interface_names: Vec::new(),
             description: Vec::new(),
             config: DirectorConfig::new(Vec::new(), run::seed()?),
-            io: options.io,
-            workers: options.workers,
+            io,
+            workers: configuration.workers,
             taps: Vec::new(),
             addresses: Addresses::default(),
-            changes: Vec::new(),
-            origins: Vec::new(),
-            warnings: Vec::new(),
-            control: options.control.clone(),
-            allow_local_vip: options.allow_local_vip,
+            loaded: Loaded::default(),
+            warnings,
         };
-        for interface in &options.interfaces {
-            plan.add_interface(interface, &host)?;
+        for interface in &configuration.interfaces {
+            setup.add_interface(interface, &host)?;
         }
-        plan.check_handover()?;
-        plan.config.max_connections = options.max_connections;
-        let mut values = Knobs::default();
-        for assignment in &options.sysctl {
-            let note = knobs::set(&mut values, assignment).map_err(|error| format!("--sysctl {error}"))?;
-            plan.warnings.extend(note.map(|note| format!("--sysctl {assignment}: {note}")));
-        }
-        plan.config.knobs = values;
-        plan.load_rules(&options.rules)?;
-        plan.check_reach()?;
-        for (address, mac) in &options.neighbours {
-            plan.changes.push(Change::SetStaticNeighbour { address: *address, mac: Some(*mac) });
-            plan.origins.push(format!("--neighbour {address}={mac}"));
-        }
-        plan.check_host(&host, options.allow_local_vip)?;
-        plan.addresses = Addresses::of(&plan.config.interfaces, &plan.changes, |address| {
-            host.holder_of(address).is_some()
-        });
-        Ok(plan)
+        setup.check_handover()?;
+        configuration.capacities.give_to(&mut setup.config);
+        setup.config.knobs = configuration.knobs;
+        check_reach(&setup.config.interfaces, &loaded)?;
+        let changes = loaded.configuration.changes();
+        setup.check_host(&host, &changes, configuration.allow_local_vip)?;
+        setup.addresses =
+            Addresses::of(&setup.config.interfaces, &changes, |address| host.holder_of(address).is_some());
+        setup.loaded = loaded;
+        Ok(setup)
     }
 
-    fn add_interface(&mut self, options: &InterfaceOptions, host: &Host) -> Result<(), Error> {
+    /// What makes a director that was just made with [`config`](Self::config) what it should be.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let fresh = Configuration { knobs: self.config.knobs, ..Configuration::default() };
+        difference(&fresh, &self.loaded.configuration, ServerOrder::AsWritten).changes
+    }
+
+    fn add_interface(&mut self, options: &Interface, host: &Host) -> Result<(), Error> {
         let name = &options.name;
         let (mac, mtu) = if self.io == Io::Tap { self.add_tap(options)? } else { own_mac_and_mtu(name)? };
         let port = match self.ports.iter().position(|port| port == name) {
@@ -174,8 +171,8 @@ impl Plan {
     }
 
     /// Takes note of a TAP device, which may not be there yet. Answers the director's address and MTU on it.
-    fn add_tap(&mut self, options: &InterfaceOptions) -> Result<(MacAddr, u32), Error> {
-        let InterfaceOptions { name, mac, bridge, .. } = options;
+    fn add_tap(&mut self, options: &Interface) -> Result<(MacAddr, u32), Error> {
+        let Interface { name, mac, bridge, .. } = options;
         check_name(name).map_err(|error| format!("--interface {name}: {error}"))?;
         let tap = match self.taps.iter().find(|tap| tap.name == *name) {
             // Another VLAN of the same device.
@@ -205,41 +202,9 @@ impl Plan {
         Ok((tap.mac, mtu.min(LONGEST_TAP_MTU)))
     }
 
-    fn load_rules(&mut self, path: &Path) -> Result<(), Error> {
-        let name = path.display().to_string();
-        let text = std::fs::read(path).map_err(|error| format!("--rules {name}: {error}"))?;
-        let rules = rules::load(&text).map_err(|error| error.display(&name).with_excerpt().to_string())?;
-        for rule in rules {
-            self.changes.push(rule.change);
-            self.origins.push(format!("{name}:{}", rule.line));
-            self.warnings.extend(rule.warning.map(|warning| warning.display(&name).to_string()));
-        }
-        Ok(())
-    }
-
-    /// Looks for real servers that cannot be reached: every packet for them would be lost.
-    fn check_reach(&self) -> Result<(), Error> {
-        for (change, origin) in self.changes.iter().zip(&self.origins) {
-            let Change::AddDestination(_, server) = change else { continue };
-            let address = server.address;
-            let leads = |interface: &InterfaceConfig| {
-                interface.addresses.iter().any(|subnet| subnet.contains(address))
-                    || interface.gateways.iter().any(|gateway| gateway.is_ipv4() == address.is_ipv4())
-            };
-            if !self.config.interfaces.iter().any(leads) {
-                return Err(format!(
-                    "{origin}: no --interface leads to {address}; expected a real server in the subnet of a \
-                     --dip, or a --gateway of its family"
-                )
-                .into());
-            }
-        }
-        Ok(())
-    }
-
     /// Looks for what on the host would spoil the balancing.
-    fn check_host(&mut self, host: &Host, allow_local_vip: bool) -> Result<(), Error> {
-        for change in &self.changes {
+    fn check_host(&mut self, host: &Host, changes: &[Change], allow_local_vip: bool) -> Result<(), Error> {
+        for change in changes {
             let Change::AddService(service) = change else { continue };
             let ServiceKey::Address { address, .. } = service.key else { continue };
             let Some(Held { interface, prefix_len, .. }) = host.holder_of(address) else { continue };
@@ -286,8 +251,37 @@ fn own_mac_and_mtu(name: &str) -> Result<(MacAddr, u32), Error> {
     Ok((mac, mtu))
 }
 
-/// Says where the refused change comes from.
-pub(crate) fn locate(error: ApplyError, origins: &[String]) -> String {
-    let origin = origins.get(error.index).map_or("the rules", String::as_str);
-    format!("{origin}: {}", error.error)
+/// Looks for real servers that cannot be reached: every packet for them would be lost.
+pub(crate) fn check_reach(interfaces: &[InterfaceConfig], loaded: &Loaded) -> Result<(), String> {
+    for change in &loaded.configuration.changes() {
+        let Change::AddDestination(_, server) = change else { continue };
+        let address = server.address;
+        let leads = |interface: &InterfaceConfig| {
+            interface.addresses.iter().any(|subnet| subnet.contains(address))
+                || interface.gateways.iter().any(|gateway| gateway.is_ipv4() == address.is_ipv4())
+        };
+        if !interfaces.iter().any(leads) {
+            let problem = format!(
+                "no --interface leads to {address}; expected a real server in the subnet of a --dip, or a --gateway of its family"
+            );
+            return Err(located(loaded, change, &problem));
+        }
+    }
+    Ok(())
+}
+
+/// Says where a refused change comes from.
+pub(crate) fn locate(loaded: &Loaded, changes: &[Change], error: ApplyError) -> String {
+    match changes.get(error.index) {
+        Some(change) => located(loaded, change, &error.error.to_string()),
+        None => error.error.to_string(),
+    }
+}
+
+fn located(loaded: &Loaded, change: &Change, problem: &str) -> String {
+    match (loaded.origin(change), change) {
+        (Some(place), _) => format!("{place}: {problem}"),
+        (None, Change::SetStaticNeighbour { address, .. }) => format!("neighbour {address}: {problem}"),
+        (None, _) => problem.to_owned(),
+    }
 }

@@ -1,0 +1,143 @@
+//! The file, read again while the director runs: only what differs from what runs is touched.
+//!
+//! The file has the last word: what was edited by hand meanwhile and does not stand in it is undone. What a file with an error says is
+//! not used at all.
+
+use std::sync::{Mutex, PoisonError};
+
+use lvs_admin::config::forecast::Forecast;
+use lvs_admin::config::{Configuration, Loaded, ServerOrder, Service, difference};
+use lvs_admin::control::{Check, File};
+use lvs_admin::json::Plan;
+use lvs_admin::model::Model;
+use lvs_core::connection::{ConnectionRecord, TableMemory};
+use lvs_core::director::DirectorGroup;
+use lvs_core::{Change, InterfaceConfig};
+use lvs_examples::clock::Clock;
+
+use crate::options::Options;
+use crate::setup::{check_reach, locate};
+
+/// Table lines that are looked at under one lock, and how many connections are taken out of them at most.
+const LINES: u32 = 16 << 10;
+const CONNECTIONS: usize = 1024;
+
+/// The file of a running director.
+pub(crate) struct LiveFile<M: TableMemory> {
+    group: DirectorGroup<M>,
+    clock: Clock,
+    options: Options,
+    interfaces: Vec<InterfaceConfig>,
+    check: Box<Check>,
+    /// As it was read last.
+    last: Mutex<Configuration>,
+}
+
+impl<M: TableMemory> LiveFile<M> {
+    /// `loaded` is what the director was started with.
+    pub(crate) fn new(
+        group: DirectorGroup<M>,
+        clock: Clock,
+        options: Options,
+        interfaces: Vec<InterfaceConfig>,
+        check: Box<Check>,
+        loaded: Configuration,
+    ) -> Self {
+        Self { group, clock, options, interfaces, check, last: Mutex::new(loaded) }
+    }
+
+    fn last(&self) -> Configuration {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What runs: the director's own account of it, and from the file what a director does not know.
+    fn running(&self) -> Configuration {
+        let last = self.last();
+        let (marks, timeouts) = (self.group.mark_rules(), self.group.timeouts());
+        let model = Model::of(&self.group.services(), &marks, timeouts);
+        let services = model.services().map(|service| with_checks(service.into(), &last.services)).collect();
+        Configuration { knobs: self.group.knobs(), timeouts, mark_rules: marks, services, ..last }
+    }
+
+    /// The file and the command line together, held against the host and the interfaces that are open.
+    fn read(&self) -> Result<(Loaded, Vec<String>), String> {
+        let mut loaded = self.options.source.read().map_err(|error| error.to_string())?;
+        let mut notes: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        notes.extend(self.options.complete(&mut loaded)?);
+        Ok((loaded, notes))
+    }
+
+    /// Why these changes could not be carried out here.
+    fn refusal(&self, loaded: &Loaded, changes: &[Change]) -> Result<(), String> {
+        check_reach(&self.interfaces, loaded)?;
+        (self.check)(changes)
+    }
+}
+
+/// A service that runs, with what the file says of its checks.
+fn with_checks(mut service: Service, known: &[Service]) -> Service {
+    let Some(known) = known.iter().find(|known| known.config.key == service.config.key) else {
+        return service;
+    };
+    service.health = known.health;
+    for server in &mut service.servers {
+        let address = server.config.address;
+        if let Some(known) = known.servers.iter().find(|known| known.config.address == address) {
+            server.inhibit_on_failure = known.inhibit_on_failure;
+            server.checks = known.checks.clone();
+        }
+    }
+    service
+}
+
+impl<M> File for LiveFile<M>
+where
+    M: TableMemory,
+    DirectorGroup<M>: Send + Sync,
+{
+    fn reload(&self) -> Result<Vec<String>, String> {
+        let reload = || {
+            let (loaded, mut notes) = self.read()?;
+            let new = &loaded.configuration;
+            let found = difference(&self.running(), new, ServerOrder::Kept);
+            self.refusal(&loaded, &found.changes)?;
+            let applied = self.group.apply(self.clock.now(), &found.changes);
+            applied.map_err(|error| locate(&loaded, &found.changes, error))?;
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = new.clone();
+            notes.extend(found.to_string().lines().map(ToOwned::to_owned));
+            if found.is_empty() {
+                notes.push("nothing differs".to_owned());
+            }
+            Ok(notes)
+        };
+        let result: Result<Vec<String>, String> = reload();
+        match &result {
+            Ok(notes) => {
+                tracing::info!("{} read again", self.options.source);
+                notes.iter().for_each(|note| tracing::info!("reload: {note}"));
+            }
+            Err(error) => tracing::error!("reload: {error}; nothing was changed"),
+        }
+        result
+    }
+
+    fn plan(&self, configuration: Configuration) -> Result<Plan, String> {
+        let mut loaded = Loaded::from(configuration);
+        let notes = self.options.complete(&mut loaded)?;
+        let running = self.running();
+        let found = difference(&running, &loaded.configuration, ServerOrder::Kept);
+        let mut forecast = Forecast::new(&running, &loaded.configuration);
+        let mut cursor = 0;
+        loop {
+            let mut records: arrayvec::ArrayVec<ConnectionRecord, CONNECTIONS> = arrayvec::ArrayVec::new();
+            let next = self.group.connections(self.clock.now(), cursor, LINES, &mut records);
+            records.iter().for_each(|record| forecast.connection(record));
+            match next {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        let refused = self.refusal(&loaded, &found.changes).err();
+        Ok(Plan { notes, refused, ..Plan::new(&found, &forecast) })
+    }
+}
