@@ -14,6 +14,7 @@
 //! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
 //! | `control.rs` | edits and listings while clients use it |
+//! | `files.rs` | TOML, keepalived.conf, reload, check, plan |
 //! | `tap.rs` | on a TAP device of a bridge |
 //! | `xdp.rs` | the same over AF_XDP sockets |
 //! | `usage.rs` | the command line, its errors, warnings and exit codes |
@@ -21,6 +22,7 @@
 mod balancing;
 mod cluster;
 mod control;
+mod files;
 mod listing;
 mod neighbours;
 mod program;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         protocols::TESTS,
         balancing::TESTS,
         control::TESTS,
+        files::TESTS,
         workers::TESTS,
         usage::TESTS,
     ]
