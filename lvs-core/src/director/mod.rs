@@ -7,6 +7,7 @@
 //! | `common.rs` | what all workers of a director have in common |
 //! | `worker.rs` | what one thread needs, and nobody else touches |
 //! | `control.rs` | [`Director::apply`]: edits, whole or not at all |
+//! | `scratch.rs` | whether edits may be carried out |
 //! | `pipeline.rs` | batches and single frames, from classification to verdict |
 //! | `steady.rs` | usual frames of connections that go on as they are |
 //! | `flow.rs` | known connections, and flows that have none |
@@ -16,7 +17,7 @@
 //! | `fragments.rs` | pieces of packets follow their first piece |
 //! | `ramp.rs` | slow starts and drains |
 //! | `sweep.rs` | looking through the table a piece at a time |
-//! | `group.rs` | several workers, each on a thread of its own |
+//! | `group/` | several workers, each on a thread of its own |
 //! | `listing.rs` | what it shows of itself |
 //! | `locals.rs` | the addresses it answers for |
 //! | `records.rs` | connections as plain values, read and written |
@@ -35,6 +36,7 @@ mod outbound;
 mod pipeline;
 mod ramp;
 mod records;
+mod scratch;
 mod steady;
 mod sweep;
 mod timers;
