@@ -103,6 +103,7 @@ impl<M: TableMemory> Common<M> {
                     let _ = self.neighbours.set_static(now, interface, address, mac);
                 }
             }
+            Change::WatchNeighbour { address, watched } => self.watch(now, address, watched),
             Change::ZeroStatistics(key) => self.zero_statistics(key),
         }
     }
@@ -118,7 +119,7 @@ impl<M: TableMemory> Common<M> {
         let Some(address) = config.key.address() else {
             return;
         };
-        let local = self.locals.get(address).unwrap_or(Local { services: 0, own: false });
+        let local = self.locals.get(address).unwrap_or(Local::NOBODYS);
         // There is room: as many addresses as services may exist.
         let _ = self.neighbours.add_local(now, address, LocalKind::Vip);
         Arc::make_mut(&mut self.locals).set(address, Local { services: local.services + 1, ..local });
@@ -220,10 +221,7 @@ impl<M: TableMemory> Common<M> {
 
     /// Sets up how frames reach a server.
     fn find_way(&mut self, now: Instant, destination: u32, address: IpAddr) {
-        // A packet cannot be sent to an address that is the director's own; IPVS would hand it to its host.
-        let own = self.interfaces.iter().any(|one| one.addresses.iter().any(|a| a.address() == address));
-        let route = self.route_to(address).filter(|_| !own && self.locals.get(address).is_none());
-        let Some((interface, next_hop)) = route else {
+        let Some((interface, next_hop)) = self.way_to(address) else {
             self.destinations.lane_mut(destination).set_reach(Reach::NoRoute);
             return;
         };

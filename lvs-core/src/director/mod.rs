@@ -15,6 +15,9 @@
 //! | `outbound.rs` | forwarding, frames that wait, answers, `poll_transmit` |
 //! | `timers.rs` | what is due when |
 //! | `fragments.rs` | pieces of packets follow their first piece |
+//! | `probe.rs` | answers to health probes, handed over |
+//! | `suspects.rs` | servers that leave SYNs unanswered |
+//! | `route.rs` | the ways to real servers, for those who probe them |
 //! | `ramp.rs` | slow starts and drains |
 //! | `sweep.rs` | looking through the table a piece at a time |
 //! | `group/` | several workers, each on a thread of its own |
@@ -34,10 +37,13 @@ mod listing;
 mod locals;
 mod outbound;
 mod pipeline;
+mod probe;
 mod ramp;
 mod records;
+mod route;
 mod scratch;
 mod steady;
+mod suspects;
 mod sweep;
 mod timers;
 mod turn;
@@ -51,7 +57,10 @@ use common::Common;
 pub use group::{DirectorGroup, GroupMember};
 use locals::Locals;
 pub use outbound::Outgoing;
+pub use probe::{PROBE_BUFFER, ProbeReply};
 pub use records::RestoreError;
+pub use route::ServerRoute;
+pub use suspects::RepeatedSyn;
 pub use turn::{TRANSMIT_BUFFER, TurnBuffers};
 use worker::{Team, Worker};
 

@@ -28,6 +28,9 @@ pub(super) struct Scratch<'d, M: TableMemory> {
     remembered: QuickMap<(ServiceKey, IpAddr, u16), u32>,
     /// Neighbours with a fixed address, once one was touched.
     statics: Option<super::AddressSet>,
+    /// Neighbours that are watched, or not any more.
+    watched: QuickMap<IpAddr, bool>,
+    watches_left: i64,
     /// How many mark rules there would be.
     marks: u32,
 }
@@ -47,6 +50,8 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
             destinations_left: director.destinations.vacancies().into(),
             remembered: QuickMap::default(),
             statics: None,
+            watched: QuickMap::default(),
+            watches_left: i64::from(director.max_watched) - director.watched.len() as i64,
             marks: director.services.marks().len() as u32,
         }
     }
@@ -101,6 +106,7 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
             }
             Change::SetKnobs(_) | Change::ZeroStatistics(None) => Ok(()),
             Change::SetStaticNeighbour { address, mac } => self.set_static(address, mac),
+            Change::WatchNeighbour { address, watched } => self.watch(address, watched),
             Change::ZeroStatistics(Some(key)) => {
                 self.service(key).map(drop).ok_or(ChangeError::NoSuchService)
             }
@@ -195,6 +201,16 @@ impl<'d, M: TableMemory> Scratch<'d, M> {
             _ => self.destinations_left += 1,
         }
         Ok(())
+    }
+
+    fn watch(&mut self, address: IpAddr, watched: bool) -> Result<(), ChangeError> {
+        if watched && (!is_unicast(address) || self.is_subnet_broadcast(address)) {
+            return Err(ChangeError::DestinationAddressNotUnicast);
+        }
+        let known = self.watched.insert(address, watched);
+        let before = known.unwrap_or_else(|| self.director.watched.contains_key(&address));
+        self.watches_left += i64::from(before) - i64::from(watched);
+        if watched && self.watches_left < 0 { Err(ChangeError::TooManyWatched) } else { Ok(()) }
     }
 
     fn set_static(&mut self, address: IpAddr, mac: Option<crate::MacAddr>) -> Result<(), ChangeError> {

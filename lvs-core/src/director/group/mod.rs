@@ -12,6 +12,7 @@
 //! number, then what is common.
 
 mod member;
+mod probe;
 mod shared;
 
 use alloc::sync::Arc;
@@ -26,13 +27,14 @@ use shared::{CommonGuard, INBOX, Inbox, Letter, Shared, lock};
 
 use super::RestoreError;
 use super::common::Common;
+use super::probe::ProbeQueue;
 use super::worker::{Team, Worker};
 use crate::classify::owner_of;
 use crate::config::{ApplyError, Change, ConfigError, DirectorConfig, Knobs, MarkRule, ServiceKey, Timeouts};
 use crate::connection::{ConnectionRecord, FlowHasher, HeapMemory, TableMemory};
 use crate::event::Event;
 use crate::listing::{ConnectionUsage, ServiceListing};
-use crate::statistics::DirectorStatistics;
+use crate::statistics::{BatchSizes, DirectorStatistics};
 use crate::time::Instant;
 
 /// A director whose frames are taken by several threads; this is what edits and shows it.
@@ -70,11 +72,14 @@ impl<M: TableMemory> DirectorGroup<M> {
             worker.map(Mutex::new).ok_or(ConfigError::OutOfMemory(config.max_connections))
         });
         let made = made.collect::<Result<Vec<_>, _>>()?;
+        let probe_replies = core::mem::replace(&mut common.probe_replies, ProbeQueue::new(None));
         let shared = Arc::new(Shared {
             edition: AtomicU64::new(common.edition),
             common: Mutex::new(common),
             workers: made.into_boxed_slice(),
             inboxes: places.clone().map(|_| Inbox::new()).collect(),
+            probe_replies: Mutex::new(probe_replies),
+            probe_waker: Mutex::new(None),
         });
         let member = |place| {
             let letters: Vec<Letter> = core::iter::repeat_with(|| Letter::EMPTY).take(INBOX).collect();
@@ -137,6 +142,16 @@ impl<M: TableMemory> DirectorGroup<M> {
         let common = self.shared.common();
         sum.neighbour_answers_lost = common.neighbours.lost_answers();
         sum.templates_full = common.templates_full;
+        sum
+    }
+
+    /// How many frames came at a time, to all workers; what was handed over counts where it came and where it went.
+    #[must_use]
+    pub fn batch_sizes(&self) -> BatchSizes {
+        let mut sum = BatchSizes::default();
+        for worker in &self.shared.workers {
+            sum.add(&lock(worker).batch_sizes);
+        }
         sum
     }
 

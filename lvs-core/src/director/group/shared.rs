@@ -9,9 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::super::TRANSMIT_BUFFER;
 use super::super::common::{Access, Common};
+use super::super::probe::ProbeQueue;
 use super::super::worker::Worker;
 use crate::connection::TableMemory;
 use crate::io::{Frame, Meta, PortId};
+use crate::time::Instant;
 
 /// Frames that may lie in a worker's inbox.
 pub(super) const INBOX: usize = 256;
@@ -83,6 +85,10 @@ pub(super) struct Shared<M: TableMemory> {
     pub(super) edition: AtomicU64,
     pub(super) workers: Box<[Mutex<Worker<M>>]>,
     pub(super) inboxes: Box<[Inbox]>,
+    /// Answers to health probes, whoever got them.
+    pub(super) probe_replies: Mutex<ProbeQueue>,
+    /// Whom to wake when there is something for health checks.
+    pub(super) probe_waker: Mutex<Option<Waker>>,
 }
 
 /// A panic of somebody else (an observer, a scheduler of the application's) leaves counts that may be off by one behind the lock,
@@ -125,6 +131,12 @@ impl<M: TableMemory> Shared<M> {
         CommonGuard { common: lock(&self.common), edition: &self.edition }
     }
 
+    fn wake_prober(&self) {
+        if let Some(waker) = &*lock(&self.probe_waker) {
+            waker.wake_by_ref();
+        }
+    }
+
     /// All workers, standing still.
     pub(super) fn all(&self) -> Vec<MutexGuard<'_, Worker<M>>> {
         self.workers.iter().map(lock).collect()
@@ -147,6 +159,23 @@ impl<M: TableMemory> Access<M> for Desk<'_, M> {
     #[inline(always)]
     fn edition(&self) -> u64 {
         self.0.edition.load(Ordering::Acquire)
+    }
+
+    fn take_probe(&mut self, frame: &Frame<'_>) -> bool {
+        let mut replies = lock(&self.0.probe_replies);
+        let (is_first, is_taken) = (replies.len() == 0, replies.push(frame));
+        drop(replies);
+        if is_first && is_taken {
+            self.0.wake_prober();
+        }
+        is_taken
+    }
+
+    fn suspect(&mut self, now: Instant, destination: u32) {
+        let is_first = self.0.common().suspect(now, destination);
+        if is_first {
+            self.0.wake_prober();
+        }
     }
 
     fn hand_over(&mut self, owner: u16, frame: &Frame<'_>) -> bool {
