@@ -92,3 +92,22 @@ pub struct ConnectionUsage {
     /// Table lines there are.
     pub capacity: u32,
 }
+
+/// How full the table of neighbours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighbourUsage {
+    /// Neighbours that are known or asked for: real servers, gateways, watched and fixed ones.
+    pub neighbours: u32,
+    /// How many of them have an Ethernet address.
+    pub resolved: u32,
+    /// How many there may be.
+    pub capacity: u32,
+}
+
+impl NeighbourUsage {
+    /// How many are being asked for.
+    #[must_use]
+    pub const fn unresolved(&self) -> u32 {
+        self.neighbours - self.resolved
+    }
+}

@@ -91,10 +91,13 @@ drop_reasons! {
     RateLimited = "rate_limited",
     /// The buffer has no room for what had to be added.
     NoRoom = "no_room",
-    /// Sent by the real server's address as an answer to a probe, and no probe waits for it.
+    /// Sent from a VIP to an address of the director's, as an answer to a probe, and not to where probes are waited for.
     ProbeReply = "probe_reply",
     /// It belongs to another worker, and that one has no room for it.
     OwnerBusy = "owner_busy",
+    /// It is about a health probe, and as many such frames wait to be fetched as may (of all, or of its sender), or it is longer
+    /// than a buffer.
+    ProbeQueueFull = "probe_queue_full",
 }
 
 impl DropReason {

@@ -9,9 +9,11 @@ use std::task::Wake;
 use std::time::Duration;
 
 use lvs_core::classify::owner;
-use lvs_core::config::{ClientMask, DestinationConfig, Protocol, SchedulerKind, ServiceConfig, ServiceKey};
+use lvs_core::config::{
+    ClientMask, DestinationConfig, ProbeConfig, Protocol, SchedulerKind, ServiceConfig, ServiceKey,
+};
 use lvs_core::connection::{ConnectionRecord, HeapMemory};
-use lvs_core::director::{DirectorGroup, GroupMember, TRANSMIT_BUFFER};
+use lvs_core::director::{DirectorGroup, GroupMember, PROBE_BUFFER, TRANSMIT_BUFFER};
 use lvs_core::io::{Frame, MAX_BATCH, Meta};
 use lvs_core::{
     Change, Director, DirectorConfig, DropReason, Instant, InterfaceConfig, MacAddr, PortId, Verdict,
@@ -403,4 +405,53 @@ fn a_flow_stays_where_it_is_known_and_else_goes_to_its_owner() {
         assert_eq!(group.handle(Instant::ZERO, came_to, &stray).1, None);
     }
     assert_eq!(group.group.statistics().dropped(DropReason::NotSyn), 2);
+}
+
+/// Answers to probes come to any worker; whoever probes fetches them from the group, and is woken.
+#[test]
+fn what_is_for_health_checks_is_fetched_from_the_group() {
+    struct Bell(AtomicU32);
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut config = config();
+    config.probes = Some(ProbeConfig::from_address(addr("192.168.0.209")));
+    let size = NonZeroU16::new(3).unwrap();
+    let (group, members) = DirectorGroup::new(&config, Instant::ZERO, size, &HeapMemory).unwrap();
+    let mut group = Group { group, members };
+    group.group.apply(Instant::ZERO, &changes(SchedulerKind::RoundRobin, false)).unwrap();
+    let bell = Arc::new(Bell(AtomicU32::new(0)));
+    group.group.set_probe_waker(Arc::clone(&bell).into());
+    let rung = || bell.0.load(Ordering::Relaxed);
+    let probe = socket("192.168.0.209:61000");
+    let answer = tcp(socket(VIP), probe).flags(TcpFlags::SYN | TcpFlags::ACK);
+    let answer = answer.macs(station(0x100), mac(OWN)).build();
+    for place in 0..3 {
+        assert_eq!(group.handle(Instant::ZERO, place, &answer).0, Verdict::Drop(DropReason::Consumed));
+    }
+    assert_eq!(rung(), 1, "by the first one only");
+    let mut buffer = [0; PROBE_BUFFER];
+    for _ in 0..3 {
+        let reply = group.group.poll_probe_reply(&mut buffer).unwrap();
+        assert_eq!(&buffer[..reply.len], &answer[..]);
+    }
+    assert_eq!(group.group.poll_probe_reply(&mut buffer), None);
+    let statistics = group.group.statistics();
+    assert_eq!((statistics.frames(), statistics.dropped(DropReason::Consumed)), (3, 3));
+
+    let syn = tcp(client(1, 1), socket(VIP)).flags(TcpFlags::SYN).macs(station(15), mac(OWN)).build();
+    let place = usize::from(owner(&syn, &Meta::default(), size));
+    for _ in 0..3 {
+        assert!(matches!(group.handle(Instant::ZERO, place, &syn).0, Verdict::Transmit(_)));
+    }
+    assert_eq!(rung(), 2);
+    let suspect = group.group.poll_repeated_syn().unwrap();
+    assert_eq!((suspect.service, suspect.port), (key(false), 80));
+    assert_eq!(group.group.poll_repeated_syn(), None);
+    assert_eq!(group.group.batch_sizes().counts(), &[6, 0, 0, 0, 0, 0, 0]);
+    let route = group.group.route(addr(RIPS[0])).unwrap();
+    assert_eq!((route.source, route.owned, route.next_hop_mac), (probe.ip(), true, Some(station(0x100))));
+    assert_eq!(group.group.neighbour_usage().resolved, 4);
 }

@@ -60,6 +60,15 @@ pub enum Change {
         /// Its Ethernet address, or `None` to go back to asking.
         mac: Option<MacAddr>,
     },
+    /// Keeps the Ethernet address of a real server known (its gateway's, if there is one in between), whether or not it serves
+    /// anybody: a health check needs it of one that is out. Until it is taken back; doing either twice changes nothing. An
+    /// address that no interface leads to is remembered, and never known.
+    WatchNeighbour {
+        /// The real server.
+        address: IpAddr,
+        /// `false` takes it back.
+        watched: bool,
+    },
     /// Sets the statistics of one service, or of all, back to zero (`ipvsadm -Z`).
     ZeroStatistics(Option<ServiceKey>),
 }
@@ -136,6 +145,11 @@ pub enum ChangeError {
     /// As many Ethernet addresses are fixed as the director was made for.
     #[error("no room for another fixed neighbour: raise the director's max_destinations")]
     TooManyNeighbours,
+    /// As many neighbours are watched as the director was made for.
+    #[error(
+        "no room for another watched neighbour: set the director's probes, under which max_destinations may be watched"
+    )]
+    TooManyWatched,
     /// A neighbour's Ethernet address is zero or a group address.
     #[error("the neighbour's Ethernet address is not that of a single station")]
     MacNotUnicast,

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::ProbeConfig;
 use crate::addr::{MacAddr, Subnet};
 use crate::io::{PortId, VlanTag};
 
@@ -205,6 +206,8 @@ pub struct DirectorConfig {
     /// Addresses besides the VIPs and owned DIPs that the director answers for (ARP, NDP, echo, and
     /// refusals where no service is). Default none.
     pub local_addresses: Vec<IpAddr>,
+    /// What is done for health checks through the path of clients' packets. Default nothing.
+    pub probes: Option<ProbeConfig>,
     /// The most connections at one time, 64 to 2^30; an IPv6 connection counts twice. Each takes 80 bytes at
     /// once. Default 1,048,576.
     pub max_connections: u32,
@@ -239,6 +242,7 @@ impl DirectorConfig {
         Self {
             interfaces,
             local_addresses: Vec::new(),
+            probes: None,
             max_connections: 1 << 20,
             max_templates: 1 << 16,
             max_fragmented: 1024,
@@ -290,6 +294,15 @@ pub enum ConfigError {
     /// An address in `local_addresses` that no host can have.
     #[error("local_addresses: {0} is not unicast")]
     LocalAddress(IpAddr),
+    /// An address in `probes.addresses` that no host can have.
+    #[error("probes.addresses: {0} is not unicast")]
+    ProbeAddress(IpAddr),
+    /// An address in `probes.addresses` that is a DIP.
+    #[error("probes.addresses: {0} is a DIP: leave it out, or take an address that no host has")]
+    ProbeAddressIsDip(IpAddr),
+    /// No port to probe from.
+    #[error("probes.ports: {0} to {1} has no port from 1 on")]
+    ProbePorts(u16, u16),
     /// A capacity out of range.
     #[error("{field}: {value} is out of range; allowed are {least} to {most}")]
     Capacity {

@@ -6,6 +6,7 @@
 mod change;
 mod director;
 mod mark;
+mod probe;
 mod service;
 
 pub use change::{ApplyError, Change, ChangeError};
@@ -13,6 +14,7 @@ pub use director::{
     ConfigError, DirectorConfig, InterfaceConfig, InterfaceId, Knobs, OnMiss, Timeouts, VlanPath,
 };
 pub use mark::{MAX_PORT_RANGES, MarkRule, PortRange, PortRanges};
+pub use probe::ProbeConfig;
 pub use service::{
     ClientMask, DestinationConfig, ForwardingMethod, Persistence, Protocol, SchedulerFlags, SchedulerKind,
     ServiceConfig, ServiceKey, UnknownSchedulerError,

@@ -12,7 +12,10 @@ use core::ops::DerefMut;
 
 use super::listing::Estimator;
 use super::locals::{Local, Locals};
+use super::probe::ProbeQueue;
 use super::ramp::Ramps;
+use super::route::hosts_probe_addresses;
+use super::suspects::Suspects;
 use super::{AddressSet, EventQueue, MAX_STATIC_NEIGHBOURS};
 use crate::addr::Subnet;
 use crate::classify::FlowKey;
@@ -46,6 +49,14 @@ pub(super) struct Common<M: TableMemory> {
     /// Neighbours that the last edits have let go of. Their numbers may have been given to others since.
     pub(super) let_go: Vec<NeighbourId>,
     pub(super) static_neighbours: AddressSet,
+    /// Neighbours that are kept for health checks; `None` where no interface leads to one.
+    pub(super) watched: QuickMap<IpAddr, Option<NeighbourId>>,
+    pub(super) max_watched: u32,
+    /// Addresses that the director owns for probes.
+    pub(super) probe_addresses: Arc<[IpAddr]>,
+    /// Answers to probes that wait to be fetched, where there is one worker.
+    pub(super) probe_replies: ProbeQueue,
+    pub(super) suspects: Suspects,
     pub(super) ramps: Ramps,
     /// Seeds of schedulers.
     pub(super) scheduler_seed: u64,
@@ -81,6 +92,14 @@ pub(super) trait Access<M: TableMemory> {
     fn hand_over(&mut self, _owner: u16, _frame: &Frame<'_>) -> bool {
         false
     }
+
+    /// Keeps a frame for whoever makes health probes. `false` if there is no room.
+    fn take_probe(&mut self, frame: &Frame<'_>) -> bool;
+
+    /// See [`Common::suspect`].
+    fn suspect(&mut self, now: Instant, destination: u32) {
+        let _ = self.get().suspect(now, destination);
+    }
 }
 
 impl<M: TableMemory> Access<M> for Common<M> {
@@ -97,6 +116,10 @@ impl<M: TableMemory> Access<M> for Common<M> {
     #[inline(always)]
     fn edition(&self) -> u64 {
         self.edition
+    }
+
+    fn take_probe(&mut self, frame: &Frame<'_>) -> bool {
+        self.probe_replies.push(frame)
     }
 }
 
@@ -124,11 +147,13 @@ impl<M: TableMemory> Common<M> {
         let gateways: u32 = config.interfaces.iter().map(|interface| interface.gateways.len() as u32).sum();
         // Every service may have an address of its own.
         let owned: u32 = config.interfaces.iter().map(|interface| interface.addresses.len() as u32).sum();
-        let max_locals =
-            config.max_services + config.max_mark_rules + owned + config.local_addresses.len() as u32;
+        let probe_addresses = config.probes.as_ref().map_or(&[][..], |probes| &probes.addresses);
+        let named = (config.local_addresses.len() + probe_addresses.len()) as u32;
+        let max_locals = config.max_services + config.max_mark_rules + owned + named;
+        let max_watched = if config.probes.is_some() { config.max_destinations } else { 0 };
         let neighbours = Neighbours::new(
             &config.interfaces,
-            config.max_destinations + gateways + MAX_STATIC_NEIGHBOURS as u32,
+            config.max_destinations + max_watched + gateways + MAX_STATIC_NEIGHBOURS as u32,
             max_locals,
             hasher.derive(1),
         );
@@ -146,6 +171,11 @@ impl<M: TableMemory> Common<M> {
             next_hops: QuickMap::default(),
             let_go: Vec::new(),
             static_neighbours: AddressSet::default(),
+            watched: QuickMap::default(),
+            max_watched,
+            probe_addresses: probe_addresses.into(),
+            probe_replies: ProbeQueue::new(config.probes.as_ref()),
+            suspects: Suspects::new(config.probes.is_some()),
             ramps: Ramps::default(),
             scheduler_seed: hasher.derive(3),
             max_mark_rules: config.max_mark_rules,
@@ -164,10 +194,19 @@ impl<M: TableMemory> Common<M> {
     pub(super) fn own_addresses(&mut self, now: Instant, config: &DirectorConfig) {
         let owning = config.interfaces.iter().filter(|interface| interface.owns_addresses);
         let owned = owning.flat_map(|interface| interface.addresses.iter().map(|subnet| subnet.address()));
-        for address in owned.chain(config.local_addresses.iter().copied()) {
-            Arc::make_mut(&mut self.locals).set(address, Local { services: 0, own: true });
+        let probes = config.probes.iter().flat_map(|probes| &probes.addresses);
+        for address in owned.chain(config.local_addresses.iter().chain(probes).copied()) {
+            Arc::make_mut(&mut self.locals).set(address, Local { own: true, ..Local::NOBODYS });
             // There is room: the capacity was computed from the same lists.
             let _ = self.neighbours.add_local(now, address, LocalKind::Own);
+        }
+        let Some(probes) = &config.probes else {
+            return;
+        };
+        let kernels = hosts_probe_addresses(&config.interfaces, probes);
+        for address in probes.addresses.iter().copied().chain(kernels) {
+            let local = self.locals.get(address).unwrap_or(Local::NOBODYS);
+            Arc::make_mut(&mut self.locals).set(address, Local { probe: true, ..local });
         }
     }
 

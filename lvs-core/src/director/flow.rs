@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::common::{Access, Common};
+use super::suspects::repeats_syn;
 use super::worker::Worker;
 use crate::classify::{FlowKey, Packet, PacketKind};
 use crate::config::{InterfaceId, OnMiss, ServiceKey};
@@ -106,6 +107,7 @@ impl<M: TableMemory> Worker<M> {
             return self.handle_orphan(common, frame, interface, packet, id, observer);
         }
         let before = entry.state();
+        let repeats = self.probe_ports.is_some() && repeats_syn(entry, packet);
         let after = state_after(before, packet, secure);
         let timeout = if lane.own_timeouts() { common.get().timeout_at(destination, after) } else { None };
         let timeout = timeout.unwrap_or_else(|| self.state_timeouts.of(after));
@@ -119,6 +121,10 @@ impl<M: TableMemory> Worker<M> {
         }
         if shorter {
             self.connections.hasten(id);
+        }
+        if repeats {
+            self.statistics.repeated_syns += 1;
+            common.suspect(self.now, destination);
         }
         if O::ENABLED {
             let destination = common.get().socket_of(destination, &packet.flow);
@@ -161,6 +167,9 @@ impl<M: TableMemory> Worker<M> {
         hash: FlowHash,
         observer: &mut O,
     ) -> Verdict {
+        if let Some(verdict) = self.handle_probe(common, frame, packet) {
+            return verdict;
+        }
         if let Some(verdict) = self.strange_source(packet) {
             return verdict;
         }

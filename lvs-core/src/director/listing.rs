@@ -11,7 +11,7 @@ use crate::config::ServiceKey;
 use crate::connection::TableMemory;
 use crate::listing::{ConnectionUsage, DestinationListing, Rates, ServiceListing, Statistics};
 use crate::service::{Lane, Service};
-use crate::statistics::DirectorStatistics;
+use crate::statistics::{BatchSizes, DirectorStatistics};
 use crate::time::Instant;
 
 /// How often rates are estimated.
@@ -131,6 +131,12 @@ impl<M: TableMemory> Director<M> {
         statistics.neighbour_answers_lost = self.common.neighbours.lost_answers();
         statistics.templates_full = self.common.templates_full;
         statistics
+    }
+
+    /// How many frames came at a time.
+    #[must_use]
+    pub const fn batch_sizes(&self) -> BatchSizes {
+        self.worker.batch_sizes
     }
 
     /// How full the connection table is.

@@ -16,6 +16,18 @@ pub(super) struct Local {
     pub(super) services: u32,
     /// Whether it is an address of the director's own besides.
     pub(super) own: bool,
+    /// Whether health probes leave with it, so that answers come to it. It may be the host's.
+    pub(super) probe: bool,
+}
+
+impl Local {
+    /// None of the director's.
+    pub(super) const NOBODYS: Self = Self { services: 0, own: false, probe: false };
+
+    /// Whether the host's kernel answers for it, but for answers to probes.
+    pub(super) const fn is_hosts(self) -> bool {
+        self.services == 0 && !self.own
+    }
 }
 
 /// The addresses the director answers for.
@@ -55,7 +67,7 @@ impl Locals {
     }
 
     pub(super) fn set(&mut self, address: IpAddr, local: Local) {
-        let gone = local.services == 0 && !local.own;
+        let gone = local.is_hosts() && !local.probe;
         match address {
             IpAddr::V4(a) => {
                 let key = a.to_bits();
@@ -156,7 +168,7 @@ mod tests {
                 } else {
                     IpAddr::V4(Ipv4Addr::from_bits(n << 8))
                 };
-                locals.set(address, Local { services: u32::from(add), own: false });
+                locals.set(address, Local { services: u32::from(add), ..Local::NOBODYS });
                 prop_assert_eq!(locals.get(address).is_some(), add);
             }
             for n in 0..300u32 {

@@ -7,6 +7,7 @@
 //! | `common.rs` | what all workers of a director have in common |
 //! | `worker.rs` | what one thread needs, and nobody else touches |
 //! | `control.rs` | [`Director::apply`]: edits, whole or not at all |
+//! | `scratch.rs` | whether edits may be carried out |
 //! | `pipeline.rs` | batches and single frames, from classification to verdict |
 //! | `steady.rs` | usual frames of connections that go on as they are |
 //! | `flow.rs` | known connections, and flows that have none |
@@ -14,9 +15,12 @@
 //! | `outbound.rs` | forwarding, frames that wait, answers, `poll_transmit` |
 //! | `timers.rs` | what is due when |
 //! | `fragments.rs` | pieces of packets follow their first piece |
+//! | `probe.rs` | answers to health probes, handed over |
+//! | `suspects.rs` | servers that leave SYNs unanswered |
+//! | `route.rs` | the ways to real servers, for those who probe them |
 //! | `ramp.rs` | slow starts and drains |
 //! | `sweep.rs` | looking through the table a piece at a time |
-//! | `group.rs` | several workers, each on a thread of its own |
+//! | `group/` | several workers, each on a thread of its own |
 //! | `listing.rs` | what it shows of itself |
 //! | `locals.rs` | the addresses it answers for |
 //! | `records.rs` | connections as plain values, read and written |
@@ -33,9 +37,13 @@ mod listing;
 mod locals;
 mod outbound;
 mod pipeline;
+mod probe;
 mod ramp;
 mod records;
+mod route;
+mod scratch;
 mod steady;
+mod suspects;
 mod sweep;
 mod timers;
 mod turn;
@@ -49,7 +57,10 @@ use common::Common;
 pub use group::{DirectorGroup, GroupMember};
 use locals::Locals;
 pub use outbound::Outgoing;
+pub use probe::{PROBE_BUFFER, ProbeReply};
 pub use records::RestoreError;
+pub use route::ServerRoute;
+pub use suspects::RepeatedSyn;
 pub use turn::{TRANSMIT_BUFFER, TurnBuffers};
 use worker::{Team, Worker};
 

@@ -22,6 +22,7 @@ use core::time::Duration;
 
 use super::Director;
 use super::common::Access;
+use super::probe::take_probe;
 use super::worker::Worker;
 use crate::addr::MacAddr;
 use crate::classify::{FlowKey, Packet, PacketKind, classify, owner_of_packet};
@@ -108,6 +109,8 @@ enum Step {
     Icmp,
     Fragment,
     OtherIp,
+    /// An ICMP error about a health probe.
+    Probe,
     Done(Verdict),
 }
 
@@ -177,6 +180,7 @@ impl<M: TableMemory> Worker<M> {
     ) -> Verdicts {
         assert!(frames.len() <= MAX_BATCH, "a batch has at most {MAX_BATCH} frames");
         self.now = self.now.max(now);
+        self.batch_sizes.count(frames.len());
         self.catch_up(common);
         let mut budget = EXPIRY_BUDGET;
         self.expire_connections(common, &mut budget);
@@ -374,12 +378,18 @@ impl<M: TableMemory> Worker<M> {
             return Step::Done(Verdict::Pass);
         }
         if to != own_mac.0 {
-            let group = MacAddr(to).is_multicast();
+            let group = MacAddr(to).is_multicast() && !self.is_hosts(packet);
             return Step::Done(if group { Verdict::Drop(DropReason::NotUnicast) } else { Verdict::Pass });
         }
         // Whoever has a connection was looked at when it was made.
         if matches!(packet.kind, PacketKind::Tcp | PacketKind::Udp | PacketKind::Sctp) {
             return Step::Flow;
+        }
+        if self.is_about_probe(bytes, packet) {
+            return Step::Probe;
+        }
+        if self.is_hosts(packet) {
+            return Step::Done(Verdict::Pass);
         }
         if let Some(verdict) = self.strange_source(packet) {
             return Step::Done(verdict);
@@ -394,12 +404,12 @@ impl<M: TableMemory> Worker<M> {
 
     /// Whether packets to this address are marked for a service.
     #[inline]
-    fn is_marked(&self, packet: &Packet) -> bool {
+    pub(super) fn is_marked(&self, packet: &Packet) -> bool {
         !self.marked.is_empty() && self.is_in_marked(packet.flow.virtual_address())
     }
 
     #[cold]
-    fn is_in_marked(&self, address: IpAddr) -> bool {
+    pub(super) fn is_in_marked(&self, address: IpAddr) -> bool {
         self.marked.iter().any(|prefix| prefix.contains(address))
     }
 
@@ -426,11 +436,12 @@ impl<M: TableMemory> Worker<M> {
     fn own_source(&self, packet: &Packet) -> Option<Verdict> {
         let local = self.locals.get(packet.flow.client_address())?;
         if local.services > 0 {
-            // A real server answers a probe with the VIP as its source, to the address the probe came from.
+            // A real server answers a probe with the VIP as its source, to the address the probe came from. This one does not
+            // come to where probes are waited for.
             return Some(Verdict::Drop(DropReason::ProbeReply));
         }
         // As Linux, which lets its own IPv6 addresses in from outside but not its IPv4 addresses.
-        (!packet.is_ipv6()).then_some(Verdict::Drop(DropReason::Martian))
+        (local.own && !packet.is_ipv6()).then_some(Verdict::Drop(DropReason::Martian))
     }
 
     /// Stage 3 for a frame that does not go straight on.
@@ -465,6 +476,7 @@ impl<M: TableMemory> Worker<M> {
                 self.refuse(frame, *interface, packet, observer);
                 Verdict::Drop(DropReason::NoProtocol)
             }
+            Step::Probe => take_probe(common, frame),
             Step::Done(verdict) => *verdict,
         }
     }

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use crate::addr::Subnet;
-use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, Timeouts, VlanPath};
+use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, ProbeConfig, Timeouts, VlanPath};
 
 /// The largest VLAN id that names a VLAN.
 const LAST_VLAN: u16 = 4094;
@@ -22,6 +22,7 @@ pub(super) fn check(config: &DirectorConfig) -> Result<(), ConfigError> {
     if let Some(address) = config.local_addresses.iter().find(|address| !is_unicast(**address)) {
         return Err(ConfigError::LocalAddress(*address));
     }
+    config.probes.as_ref().map_or(Ok(()), |probes| check_probes(config, probes))?;
     capacity("max_connections", config.max_connections, 64, 1 << 30)?;
     capacity("max_templates", config.max_templates, 64, 1 << 30)?;
     capacity("max_fragmented", config.max_fragmented, 16, 1 << 16)?;
@@ -64,6 +65,23 @@ fn check_interface(at: usize, interface: &InterfaceConfig) -> Result<(), ConfigE
         }
     }
     Ok(())
+}
+
+fn check_probes(config: &DirectorConfig, probes: &ProbeConfig) -> Result<(), ConfigError> {
+    let dips = || config.interfaces.iter().flat_map(|interface| &interface.addresses);
+    for address in probes.addresses.iter().copied() {
+        if !is_unicast(address) || dips().any(|subnet| subnet.broadcast() == Some(address)) {
+            return Err(ConfigError::ProbeAddress(address));
+        }
+        if dips().any(|subnet| subnet.address() == address) {
+            return Err(ConfigError::ProbeAddressIsDip(address));
+        }
+    }
+    let (first, last) = (*probes.ports.start(), *probes.ports.end());
+    if first == 0 || first > last {
+        return Err(ConfigError::ProbePorts(first, last));
+    }
+    capacity("probes.queue", probes.queue.into(), 1, 4096)
 }
 
 /// IPv4, IPv6, or IPv6 link-local: one address of each is enough for an interface.

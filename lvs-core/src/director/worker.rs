@@ -5,6 +5,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
+use core::ops::RangeInclusive;
 
 use super::EventQueue;
 use super::common::{Access, Common, News};
@@ -23,7 +24,7 @@ use crate::neighbour::NeighbourId;
 use crate::pool::{FramePool, Queue};
 use crate::quick_hash::QuickMap;
 use crate::service::Lane;
-use crate::statistics::DirectorStatistics;
+use crate::statistics::{BatchSizes, DirectorStatistics};
 use crate::time::Instant;
 
 /// Where a worker stands among its fellows.
@@ -50,6 +51,8 @@ pub(super) struct Worker<M: TableMemory> {
     /// By port: the interface whose frames have no tag.
     pub(super) entrances: Vec<Option<Entrance>>,
     pub(super) team: Team,
+    /// The source ports of health probes, where there are any.
+    pub(super) probe_ports: Option<RangeInclusive<u16>>,
     pub(super) batch: Batch,
     pub(super) connections: ConnectionTable<M>,
 
@@ -87,6 +90,7 @@ pub(super) struct Worker<M: TableMemory> {
     pub(super) full_reported: bool,
     pub(super) events: EventQueue,
     pub(super) statistics: DirectorStatistics,
+    pub(super) batch_sizes: BatchSizes,
     /// The latest time anybody told.
     pub(super) now: Instant,
 }
@@ -106,6 +110,7 @@ impl<M: TableMemory> Worker<M> {
             entrances: entrances(&config.interfaces),
             interfaces: Arc::clone(&common.interfaces),
             team,
+            probe_ports: config.probes.as_ref().map(|probes| probes.ports.clone()),
             batch: Batch::new(),
             connections: ConnectionTable::new(memory, team.share(config.max_connections, 64), hasher, now)?,
             knobs: common.knobs,
@@ -130,6 +135,7 @@ impl<M: TableMemory> Worker<M> {
             full_reported: false,
             events: EventQueue::new(),
             statistics: DirectorStatistics::new(),
+            batch_sizes: BatchSizes::default(),
             now,
         };
         worker.follow_whole(common);

@@ -56,6 +56,7 @@ use crate::addr::{MacAddr, Subnet};
 use crate::config::{InterfaceConfig, InterfaceId};
 use crate::event::Event;
 use crate::io::PortId;
+use crate::listing::NeighbourUsage;
 use crate::time::Instant;
 
 /// The number of a tracked neighbour; stable while it is tracked, used again afterwards.
@@ -258,6 +259,16 @@ impl Neighbours {
     /// The Ethernet address of a tracked neighbour, if it is known. O(1).
     pub(crate) fn mac(&self, id: NeighbourId) -> Option<MacAddr> {
         self.table.entry(id)?.mac()
+    }
+
+    /// The number of a neighbour, if it is tracked or static. O(1).
+    pub(crate) fn find(&self, interface: InterfaceId, address: IpAddr) -> Option<NeighbourId> {
+        self.table.find(interface, address)
+    }
+
+    /// How full the table is. O(1).
+    pub(crate) const fn usage(&self) -> NeighbourUsage {
+        self.table.usage()
     }
 
     /// A frame waits for this neighbour: it is asked again at once if the last question is a second old,

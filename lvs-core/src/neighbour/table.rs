@@ -12,6 +12,7 @@ use super::index::{Index, Key};
 use super::{Full, NeighbourId};
 use crate::addr::MacAddr;
 use crate::config::InterfaceId;
+use crate::listing::NeighbourUsage;
 
 /// One neighbour and who needs it.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Table {
     free: Vec<u32>,
     index: Index,
     updates: SlotQueue,
+    /// Neighbours with an Ethernet address.
+    resolved: u32,
 }
 
 impl Table {
@@ -40,6 +43,7 @@ impl Table {
             free: (0..capacity).rev().collect(),
             index: Index::new(count, seed),
             updates: SlotQueue::new(count),
+            resolved: 0,
         }
     }
 
@@ -59,7 +63,9 @@ impl Table {
             return Ok(id);
         }
         let slot = self.free.pop().ok_or(Full)?;
-        self.slots[slot as usize] = Some(Slot { interface, address, users: 0, entry: entry() });
+        let entry = entry();
+        self.resolved += u32::from(entry.mac().is_some());
+        self.slots[slot as usize] = Some(Slot { interface, address, users: 0, entry });
         self.index.insert(Key { scope: interface.0, address }, slot);
         Ok(NeighbourId(slot))
     }
@@ -86,7 +92,10 @@ impl Table {
         if slot.users > 0 || slot.entry.is_static() {
             return false;
         }
-        self.index.remove(Key { scope: slot.interface.0, address: slot.address });
+        let (key, resolved) =
+            (Key { scope: slot.interface.0, address: slot.address }, slot.entry.mac().is_some());
+        self.resolved -= u32::from(resolved);
+        self.index.remove(key);
         self.slots[id.0 as usize] = None;
         self.free.push(id.0);
         true
@@ -106,7 +115,9 @@ impl Table {
         let slot = self.slots.get_mut(id.0 as usize)?.as_mut()?;
         let before: Option<MacAddr> = slot.entry.mac();
         let result = edit(&mut slot.entry);
-        if slot.entry.mac() != before {
+        let after = slot.entry.mac();
+        self.resolved = self.resolved + u32::from(after.is_some()) - u32::from(before.is_some());
+        if after != before {
             self.updates.push(id.0);
         }
         Some(result)
@@ -121,6 +132,12 @@ impl Table {
             }
         }
         None
+    }
+
+    /// O(1).
+    pub(super) const fn usage(&self) -> NeighbourUsage {
+        let capacity = self.slots.len() as u32;
+        NeighbourUsage { neighbours: capacity - self.free.len() as u32, resolved: self.resolved, capacity }
     }
 
     /// All numbers that a neighbour can have, in use or not.

@@ -9,6 +9,7 @@ use crate::io::PortId;
 use crate::listing::Statistics;
 use crate::neighbour::NeighbourId;
 use crate::quick_hash::QuickMap;
+use crate::time::Instant;
 
 use super::table::ServiceId;
 
@@ -90,6 +91,8 @@ pub(crate) struct Destination {
     pub(crate) persistent: u32,
     /// Whether it has reached its upper threshold and not fallen below the lower one since.
     pub(crate) overloaded: bool,
+    /// When it was last told of that it leaves SYNs unanswered.
+    pub(crate) suspected: Option<Instant>,
 }
 
 type Key = (ServiceKey, IpAddr, u16);
@@ -134,8 +137,14 @@ impl Destinations {
             return Some(id);
         }
         let (lane, load) = (Lane::NOWHERE, Load::NONE);
-        let rest =
-            Destination { config, service, zero: Statistics::default(), persistent: 0, overloaded: false };
+        let rest = Destination {
+            config,
+            service,
+            zero: Statistics::default(),
+            persistent: 0,
+            overloaded: false,
+            suspected: None,
+        };
         if let Some(id) = self.free.pop() {
             self.lanes[id as usize] = lane;
             self.loads[id as usize] = load;
