@@ -146,7 +146,7 @@ fn toml() -> Outcome {
     let ended = director.stop(Signal::SIGTERM)?;
     assert_eq!(ended.status.code(), Some(0));
     // The second time nothing but that differed.
-    assert_eq!(ended.lines("~ ").len(), 2, "{:#?}", ended.log);
+    assert_eq!(ended.lines("reload: ~ ").len(), 2, "{:#?}", ended.log);
     Ok(())
 }
 

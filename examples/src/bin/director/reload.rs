@@ -29,7 +29,7 @@ pub(crate) struct LiveFile<M: TableMemory> {
     options: Options,
     interfaces: Vec<InterfaceConfig>,
     check: Box<Check>,
-    /// As it was read last.
+    /// As it was read last; what is fixed as it was read first.
     last: Mutex<Configuration>,
 }
 
@@ -48,6 +48,14 @@ impl<M: TableMemory> LiveFile<M> {
 
     fn last(&self) -> Configuration {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers a file that was carried out, but for what is fixed while a director runs.
+    fn keep(&self, new: Configuration) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Configuration { io, workers, probe_addresses, capacities, interfaces, .. } =
+            std::mem::take(&mut *last);
+        *last = Configuration { io, workers, probe_addresses, capacities, interfaces, ..new };
     }
 
     /// What runs: the director's own account of it, and from the file what a director does not know.
@@ -103,7 +111,7 @@ where
             self.refusal(&loaded, &found.changes)?;
             let applied = self.group.apply(self.clock.now(), &found.changes);
             applied.map_err(|error| locate(&loaded, &found.changes, error))?;
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = new.clone();
+            self.keep(new.clone());
             notes.extend(found.to_string().lines().map(ToOwned::to_owned));
             if found.is_empty() {
                 notes.push("nothing differs".to_owned());
