@@ -11,6 +11,7 @@ use crate::config::{InterfaceId, SchedulerKind, ServiceKey};
 use crate::connection::ConnectionState;
 use crate::io::Meta;
 use crate::scheduler::{Grounds, SchedulerState, Server};
+use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
 
 /// Sees the decisions about each frame, in order: one [`Observation::Frame`] first, one [`Observation::Verdict`] last.
@@ -18,6 +19,13 @@ use crate::verdict::{DropReason, Verdict};
 pub trait Observer {
     /// Whether anybody listens. Where it is `false` the calls are not compiled.
     const ENABLED: bool = true;
+
+    /// Whether the next batch of frames is to be watched. It is asked once a batch; after `false` the code that nobody watches
+    /// decides about it, at the price of this question.
+    fn watches(&mut self, now: Instant) -> bool {
+        let _ = now;
+        Self::ENABLED
+    }
 
     /// Something was decided.
     fn observe(&mut self, observation: &Observation<'_>);
@@ -32,6 +40,10 @@ impl Observer for () {
 
 impl<O: Observer> Observer for &mut O {
     const ENABLED: bool = O::ENABLED;
+
+    fn watches(&mut self, now: Instant) -> bool {
+        (**self).watches(now)
+    }
 
     fn observe(&mut self, observation: &Observation<'_>) {
         (**self).observe(observation);
@@ -178,6 +190,11 @@ pub enum Held {
         pieces: usize,
         /// The longest IP packet that fits, in bytes.
         mtu: u16,
+    },
+    /// It belongs to another worker, which has it now and decides about it; that one's observer sees the rest.
+    HandedOver {
+        /// That worker's number.
+        owner: u16,
     },
 }
 

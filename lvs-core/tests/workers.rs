@@ -15,6 +15,7 @@ use lvs_core::config::{
 use lvs_core::connection::{ConnectionRecord, HeapMemory};
 use lvs_core::director::{DirectorGroup, GroupMember, PROBE_BUFFER, TRANSMIT_BUFFER};
 use lvs_core::io::{Frame, MAX_BATCH, Meta};
+use lvs_core::observe::{Observation, Observer};
 use lvs_core::{
     Change, Director, DirectorConfig, DropReason, Instant, InterfaceConfig, MacAddr, PortId, Verdict,
 };
@@ -405,6 +406,67 @@ fn a_flow_stays_where_it_is_known_and_else_goes_to_its_owner() {
         assert_eq!(group.handle(Instant::ZERO, came_to, &stray).1, None);
     }
     assert_eq!(group.group.statistics().dropped(DropReason::NotSyn), 2);
+}
+
+/// Writes down what it sees, in batches that it wants.
+struct Scribe {
+    wants: bool,
+    seen: Vec<String>,
+}
+
+impl Observer for Scribe {
+    fn watches(&mut self, _: Instant) -> bool {
+        self.wants
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>) {
+        let word = match observation {
+            Observation::Held { because } => format!("{because:?}"),
+            Observation::Verdict { verdict, .. } => format!("{verdict:?}"),
+            other => format!("{other:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
+        };
+        self.seen.push(word);
+    }
+}
+
+/// A frame that goes to its owner is seen there with all that is decided, and where it came as handed over. A batch that nobody
+/// wants to see is decided about all the same.
+#[test]
+fn observers_see_a_frame_where_it_is_decided_about() {
+    let mut group = Group::new(2);
+    group.group.apply(Instant::ZERO, &changes(SchedulerKind::RoundRobin, false)).unwrap();
+    let mut give = |wants: bool, from: u8| {
+        let syn = tcp(client(from, 1), socket(VIP)).flags(TcpFlags::SYN).macs(station(15), mac(OWN)).build();
+        let place = usize::from(owner(&syn, &Meta::default(), NonZeroU16::new(2).unwrap()));
+        let mut bytes = syn;
+        let mut frame = Frame::new(&mut bytes, PortId(0));
+        let [mut near, mut far] = [(); 2].map(|()| Scribe { wants, seen: Vec::new() });
+        let came = &group.members[1 - place];
+        let verdict =
+            came.handle_batch_observed(Instant::ZERO, std::slice::from_mut(&mut frame), &mut near)[0];
+        assert_eq!(verdict, Verdict::Hold);
+        let mut sent = 0;
+        let count = group.members[place].handle_inbox_observed(Instant::ZERO, |_, _, _| sent += 1, &mut far);
+        assert_eq!((count, sent), (1, 1));
+        (place, near.seen, far.seen)
+    };
+    let (owner, near, far) = give(true, 1);
+    assert_eq!(near, ["Frame", &format!("HandedOver {{ owner: {owner} }}"), "Hold"]);
+    assert_eq!(far, ["Frame", "Service", "Scheduled", "Transmit(PortId(0))"]);
+    let (_, near, far) = give(false, 2);
+    assert!(near.is_empty() && far.is_empty(), "{near:?} {far:?}");
+    // The director that is alone asks, too.
+    let mut director = Director::new(config(), Instant::ZERO).unwrap();
+    let mut bytes = tcp(client(1, 1), socket(VIP)).flags(TcpFlags::SYN).build();
+    for (wants, seen) in [(false, 0), (true, 2)] {
+        let mut scribe = Scribe { wants, seen: Vec::new() };
+        let _ = director.handle_frame_observed(
+            Instant::ZERO,
+            &mut Frame::new(&mut bytes, PortId(0)),
+            &mut scribe,
+        );
+        assert_eq!(scribe.seen.len(), seen, "{:?}", scribe.seen);
+    }
 }
 
 /// Answers to probes come to any worker; whoever probes fetches them from the group, and is woken.

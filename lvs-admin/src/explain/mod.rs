@@ -248,6 +248,12 @@ impl Explanation {
         }
     }
 
+    /// Whether another worker has it now, which will explain the rest.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Held(Held::HandedOver { .. })))
+    }
+
     /// `transmit`, `pass`, `hold` or `drop`.
     #[must_use]
     pub const fn verdict_name(&self) -> &'static str {

@@ -195,6 +195,7 @@ impl Explanation {
             Verdict::Hold if self.steps.iter().any(|step| matches!(step, Step::Held(Held::Unresolved))) => {
                 "hold until the real server's Ethernet address is known, then transmit".to_owned()
             }
+            Verdict::Hold if self.is_handed_over() => "hold: it has been handed over".to_owned(),
             Verdict::Hold => format!("hold: {HELD}"),
             Verdict::Drop(reason) => format!("drop, {}: {}", reason.slug(), drop_words(reason)),
         }
@@ -241,6 +242,7 @@ fn held(because: Held) -> String {
         Held::Cut { pieces, mtu } => {
             format!("longer than the {mtu} bytes that the way out allows: it leaves in {pieces} pieces")
         }
+        Held::HandedOver { owner } => format!("it belongs to worker {owner}, which decides about it"),
         other => format!("{other:?}"),
     }
 }
@@ -299,6 +301,9 @@ pub const fn drop_words(reason: DropReason) -> &'static str {
         DropReason::NoRoom => "the buffer has no room for what had to be added",
         DropReason::ProbeReply => "an answer to a probe, and no probe waits for it",
         DropReason::OwnerBusy => "it belongs to another worker, which has no room for it",
+        DropReason::ProbeQueueFull => {
+            "about a health probe, and as many such frames wait as may, or it is longer than a buffer"
+        }
         _ => "for a reason that has no words yet",
     }
 }

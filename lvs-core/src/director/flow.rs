@@ -173,7 +173,7 @@ impl<M: TableMemory> Worker<M> {
         if let Some(verdict) = self.strange_source(packet) {
             return verdict;
         }
-        if let Some(verdict) = self.hand_over(common, frame, packet) {
+        if let Some(verdict) = self.hand_over(common, frame, packet, observer) {
             return verdict;
         }
         let is_active_ftp = packet.kind == PacketKind::Tcp && packet.flow.client_port() == FTP_DATA;

@@ -30,7 +30,7 @@ use crate::config::{InterfaceId, Protocol, VlanPath};
 use crate::connection::{Bucket, ConnectionState, FlowHash, Guess, Head, TableMemory, duration_ticks};
 use crate::io::{Frame, MAX_BATCH, Verdicts};
 use crate::neighbour::Outcome;
-use crate::observe::{Answer, Observation, Observer};
+use crate::observe::{Answer, Held, Observation, Observer};
 use crate::time::Instant;
 use crate::verdict::{DropReason, Verdict};
 
@@ -164,6 +164,9 @@ impl<M: TableMemory> Director<M> {
         frames: &mut [Frame<'_>],
         observer: &mut O,
     ) -> Verdicts {
+        if O::ENABLED && !observer.watches(now) {
+            return self.worker.handle_batch(&mut self.common, now, frames, &mut ());
+        }
         self.worker.handle_batch(&mut self.common, now, frames, observer)
     }
 }
@@ -294,11 +297,12 @@ impl<M: TableMemory> Worker<M> {
 
     /// Gives a frame to the worker that its client belongs to, if that is another one; whether the kernel has shared out frames
     /// rightly is not relied upon where nothing is known of the flow.
-    pub(super) fn hand_over<A: Access<M>>(
+    pub(super) fn hand_over<A: Access<M>, O: Observer>(
         &self,
         common: &mut A,
         frame: &Frame<'_>,
         packet: &Packet,
+        observer: &mut O,
     ) -> Option<Verdict> {
         if self.team.size == NonZeroU16::MIN {
             return None;
@@ -308,6 +312,9 @@ impl<M: TableMemory> Worker<M> {
             return None;
         }
         let is_taken = common.hand_over(owner, frame);
+        if O::ENABLED && is_taken {
+            observer.observe(&Observation::Held { because: Held::HandedOver { owner } });
+        }
         Some(if is_taken { Verdict::Hold } else { Verdict::Drop(DropReason::OwnerBusy) })
     }
 
@@ -463,7 +470,7 @@ impl<M: TableMemory> Worker<M> {
             return Verdict::Pass;
         };
         if matches!(step, Step::Icmp | Step::Fragment | Step::OtherIp)
-            && let Some(verdict) = self.hand_over(common, frame, packet)
+            && let Some(verdict) = self.hand_over(common, frame, packet, observer)
         {
             return verdict;
         }

@@ -52,10 +52,10 @@ impl<M: TableMemory> GroupMember<M> {
     /// # Panics
     /// If there are more than [`MAX_BATCH`] frames.
     pub fn handle_batch(&self, now: Instant, frames: &mut [Frame<'_>]) -> Verdicts {
-        self.handle_batch_observed(now, frames, &mut ())
+        self.worker().handle_batch(&mut Desk(&self.shared), now, frames, &mut ())
     }
 
-    /// The same, watched by an observer.
+    /// The same, watched by an observer if it [wants](Observer::watches) this batch.
     ///
     /// # Panics
     /// If there are more than [`MAX_BATCH`] frames.
@@ -65,12 +65,25 @@ impl<M: TableMemory> GroupMember<M> {
         frames: &mut [Frame<'_>],
         observer: &mut O,
     ) -> Verdicts {
-        self.worker().handle_batch(&mut Desk(&self.shared), now, frames, observer)
+        if !observer.watches(now) {
+            return self.handle_batch(now, frames);
+        }
+        handle_watched(&self.shared, self.place, now, frames, observer)
     }
 
     /// Takes the frames that other workers have for this one, and hands those that are to be sent to `send`. Answers how
     /// many there were.
-    pub fn handle_inbox(&mut self, now: Instant, mut send: impl FnMut(PortId, &Meta, &[u8])) -> usize {
+    pub fn handle_inbox(&mut self, now: Instant, send: impl FnMut(PortId, &Meta, &[u8])) -> usize {
+        self.handle_inbox_observed(now, send, &mut ())
+    }
+
+    /// The same, watched by an observer.
+    pub fn handle_inbox_observed<O: Observer>(
+        &mut self,
+        now: Instant,
+        mut send: impl FnMut(PortId, &Meta, &[u8]),
+        observer: &mut O,
+    ) -> usize {
         let inbox = &self.shared.inboxes[usize::from(self.place)];
         if inbox.count.load(Ordering::Relaxed) == 0 {
             return 0;
@@ -91,7 +104,11 @@ impl<M: TableMemory> GroupMember<M> {
                 }
             }
             // What is sent may wait for the device; nobody else has to.
-            let verdicts = lock(worker).handle_batch(&mut Desk(&self.shared), now, &mut frames, &mut ());
+            let verdicts = if observer.watches(now) {
+                handle_watched(&self.shared, self.place, now, &mut frames, observer)
+            } else {
+                lock(worker).handle_batch(&mut Desk(&self.shared), now, &mut frames, &mut ())
+            };
             for (frame, verdict) in frames.iter().zip(verdicts) {
                 if let Verdict::Transmit(port) = verdict {
                     send(port, frame.meta(), frame.bytes());
@@ -159,6 +176,20 @@ impl<M: TableMemory> GroupMember<M> {
         buffers: &mut TurnBuffers,
         clock: impl Fn() -> Instant,
     ) -> Result<usize, I::Error> {
+        self.turn_observed(io, buffers, clock, &mut ())
+    }
+
+    /// The same, watched by an observer.
+    ///
+    /// # Errors
+    /// When the device is gone for good.
+    pub fn turn_observed<I: FrameIo, O: Observer>(
+        &mut self,
+        io: &mut I,
+        buffers: &mut TurnBuffers,
+        clock: impl Fn() -> Instant,
+        observer: &mut O,
+    ) -> Result<usize, I::Error> {
         while let Some(event) = io.poll_event() {
             match event {
                 // All workers have the same cards: the first one tells.
@@ -176,14 +207,16 @@ impl<M: TableMemory> GroupMember<M> {
         let mut received = 0;
         for _ in 0..BATCHES {
             let member = &*self;
-            let mut handler = |frames: &mut [Frame<'_>]| member.handle_batch(clock(), frames);
+            let mut handler =
+                |frames: &mut [Frame<'_>]| member.handle_batch_observed(clock(), frames, observer);
             let count = io.receive(&mut handler)?;
             let mut failed = None;
-            let letters = self.handle_inbox(clock(), |port, meta, bytes| {
+            let mut send = |port: PortId, meta: &Meta, bytes: &[u8]| {
                 if let Err(error) = io.transmit(port, meta, bytes) {
                     failed = Some(error);
                 }
-            });
+            };
+            let letters = self.handle_inbox_observed(clock(), &mut send, observer);
             if let Some(error) = failed {
                 return Err(error);
             }
@@ -243,4 +276,17 @@ impl<M: TableMemory> GroupMember<M> {
         }
         Ok(())
     }
+}
+
+/// A batch for the worker at this place. Apart, so that the code for frames that nobody watches is what it is without observers.
+#[cold]
+#[inline(never)]
+fn handle_watched<M: TableMemory, O: Observer>(
+    shared: &Shared<M>,
+    place: u16,
+    now: Instant,
+    frames: &mut [Frame<'_>],
+    observer: &mut O,
+) -> Verdicts {
+    lock(&shared.workers[usize::from(place)]).handle_batch(&mut Desk(shared), now, frames, observer)
 }
