@@ -1,14 +1,15 @@
 //! The client's side.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lvs_core::connection::ConnectionRecord;
 use lvs_core::listing::ServiceListing;
 
-use super::message::{Answer, Refusal, Reply, Request, write_request};
+use super::message::{Answer, Refusal, Reply, Request, Traced, write_request};
 
 /// How long a director may take for an answer. An edit waits for all workers; a reload reads files.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -156,6 +157,46 @@ impl Client {
             }
         }
     }
+
+    /// Hands what a [trace](Request::Trace) tells to `each`, until that has enough or the time is over. The first portion is empty
+    /// and says that the trace has begun; it ends with this conversation.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and those of `each`. The end of the director is an [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    pub fn trace<E: From<CallError>>(
+        mut self,
+        filter: &str,
+        until: Option<Instant>,
+        mut each: impl FnMut(Traced) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let mut reply = self.call(&Request::Trace { filter: filter.to_owned() })?;
+        loop {
+            let Reply::Traced(traced) = reply else {
+                return Err(strange(&reply).into());
+            };
+            if each(traced)?.is_break() {
+                return Ok(());
+            }
+            // The director gives signs of life sooner than its client loses patience.
+            let left = until.map_or(PATIENCE, |until| until.saturating_duration_since(Instant::now()));
+            let patience = left.min(PATIENCE);
+            if patience.is_zero() {
+                return Ok(());
+            }
+            let wait = self.stream.get_ref().set_read_timeout(Some(patience));
+            wait.map_err(CallError::Io)?;
+            reply = match self.next() {
+                Err(CallError::Io(error)) if is_timeout(&error) && patience == left && until.is_some() => {
+                    return Ok(());
+                }
+                next => next?,
+            };
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn strange(reply: &Reply) -> CallError {

@@ -1,7 +1,7 @@
 //! Requests carried out on a [`DirectorGroup`]: what a director program hands to the [`Server`](super::Server).
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -11,7 +11,8 @@ use lvs_core::director::DirectorGroup;
 use lvs_core::{DropReason, Instant};
 
 use super::message::{Fault, Knob, Refusal, Reply, Request, VERSION};
-use super::server::Handler;
+use super::server::{Caller, Handler};
+use super::trace::{self, Tracer};
 use crate::config::{self, Configuration};
 use crate::json::{Plan, Service};
 use crate::model::{Model, Service as Plain};
@@ -51,6 +52,7 @@ pub struct GroupHandler<M: TableMemory, C> {
     version: &'static str,
     file: Option<Box<dyn File>>,
     check: Option<Box<Check>>,
+    tracer: Option<Arc<Tracer>>,
     /// One edit after the other: what an edit is checked against must not change before it is carried out.
     edits: Mutex<()>,
 }
@@ -59,7 +61,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     /// For a group that lives by this clock. `version` is the program's.
     #[must_use]
     pub fn new(group: DirectorGroup<M>, clock: C, version: &'static str) -> Self {
-        Self { group, clock, version, file: None, check: None, edits: Mutex::new(()) }
+        Self { group, clock, version, file: None, check: None, tracer: None, edits: Mutex::new(()) }
     }
 
     /// With a file that can be read again.
@@ -73,6 +75,13 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     #[must_use]
     pub fn with_check(mut self, check: Box<Check>) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// With live traces: the workers watch by this tracer's [witnesses](Tracer::witness).
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        self.tracer = Some(tracer);
         self
     }
 
@@ -125,14 +134,19 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         Ok(Reply::Done { notes: notes.map(|warning| warning.to_string()).collect() })
     }
 
-    fn services(&self, answer: &mut dyn FnMut(Reply) -> io::Result<()>) -> io::Result<()> {
+    fn trace(&self, filter: &str, caller: &mut Caller<'_>) -> Result<(), Refusal> {
+        let none = || Refusal::new(Fault::Unavailable, "this director has no live trace");
+        trace::serve(self.tracer.as_ref().ok_or_else(none)?, filter, caller)
+    }
+
+    fn services(&self, caller: &mut Caller<'_>) -> io::Result<()> {
         let services = self.group.services();
         let size = self.group.connection_usage().capacity;
         let mut portions = services.chunks(SERVICES).peekable();
         loop {
             let services = portions.next().unwrap_or_default().iter().map(Service::from).collect();
             let more = portions.peek().is_some();
-            answer(Reply::Services { services, size, more })?;
+            caller.answer(Reply::Services { services, size, more })?;
             if !more {
                 return Ok(());
             }
@@ -203,7 +217,8 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         ];
         let dropped =
             DropReason::ALL.iter().map(|reason| (format!("dropped_{}", reason.slug()), of.dropped(*reason)));
-        let counted = counted.into_iter().map(|(name, count)| (name.to_owned(), count));
+        let traces = self.tracer.iter().map(|tracer| ("traces", tracer.traces() as u64));
+        let counted = counted.into_iter().chain(traces).map(|(name, count)| (name.to_owned(), count));
         Reply::Statistics(counted.chain(dropped).collect())
     }
 }
@@ -215,11 +230,7 @@ where
     C: Fn() -> Instant + Send + Sync + 'static,
     DirectorGroup<M>: Send + Sync,
 {
-    fn handle(
-        &self,
-        request: Request,
-        answer: &mut dyn FnMut(Reply) -> io::Result<()>,
-    ) -> Result<(), Refusal> {
+    fn handle(&self, request: Request, caller: &mut Caller<'_>) -> Result<(), Refusal> {
         let reply = match request {
             Request::Hello => Reply::Hello {
                 protocol: VERSION,
@@ -230,7 +241,7 @@ where
             Request::Rules { text } => self.rules(&text)?,
             Request::Services => {
                 // A client that has gone wants no refusal either.
-                let _ = self.services(answer);
+                let _ = self.services(caller);
                 return Ok(());
             }
             Request::Connections { cursor } => self.connections(cursor),
@@ -242,8 +253,9 @@ where
             Request::Statistics => self.statistics(),
             Request::Reload => Reply::Done { notes: self.reload()? },
             Request::Plan { configuration } => Reply::Plan(self.plan(&configuration)?),
+            Request::Trace { filter } => return self.trace(&filter, caller),
         };
-        let _ = answer(reply);
+        let _ = caller.answer(reply);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Connection, Key, Plan, Service, Timeouts, Usage};
+use crate::json::{Connection, Explained, Key, Plan, Service, Timeouts, Usage};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -61,6 +61,12 @@ pub enum Request {
         /// came from.
         configuration: String,
     },
+    /// What happens to frames from now on, and why? It is answered until the client closes the connection.
+    Trace {
+        /// Which frames, in the grammar of [`explain::GRAMMAR`](crate::explain::GRAMMAR); all if it is empty.
+        #[serde(default)]
+        filter: String,
+    },
 }
 
 /// What a request is answered with.
@@ -111,6 +117,29 @@ pub enum Reply {
     Statistics(std::collections::BTreeMap<String, u64>),
     /// To [`Request::Plan`].
     Plan(Plan),
+    /// To [`Request::Trace`], again and again: an empty one at once, and when nothing happened for some seconds.
+    Traced(Traced),
+}
+
+/// What a trace has to tell since the last time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Traced {
+    /// Frames and what became of them.
+    pub frames: Vec<TracedFrame>,
+    /// How many more matched: there were too many, or the client did not read.
+    pub untold: u64,
+    /// How many more may have matched: there were so many that only their headers were looked at.
+    pub unlooked: u64,
+}
+
+/// A frame of a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TracedFrame {
+    /// As in `explain --json`.
+    #[serde(flatten)]
+    pub explained: Explained,
+    /// The same for people: a word for the margin, and a sentence.
+    pub lines: Vec<(String, String)>,
 }
 
 /// A knob and its value.

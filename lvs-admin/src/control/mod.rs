@@ -11,6 +11,7 @@
 //! A client sends a [`Request`] as one line of JSON, with `"lvs":1` for the version and `"do"` for what is wanted, and gets one
 //! line for it: `{"ok":...}` with a [`Reply`], or `{"error":{...}}` with a [`Refusal`]. Then it may send the next one. Listings come
 //! in portions; a reply with `"more":true` is followed by another line, or for connections by a cursor for the next request.
+//! A [trace](Request::Trace) is answered by line after line until the client closes the connection; what it says meanwhile is not read.
 //! Unknown fields and unknown requests are refused; a server of another version says which it has.
 //!
 //! # Bounds
@@ -18,7 +19,7 @@
 //! A request has at most [`MAX_REQUEST`] bytes and, once it has begun, five seconds to arrive. At most [`MAX_CLIENTS`] clients are
 //! served at one time, others are told so and turned away; one that says nothing for a minute is let go, and so is one that does not
 //! read. Each client has a thread of its own, so that none can hold up another; frames are never held up by any, but for the
-//! moment of an edit.
+//! moment of an edit. At most [`MAX_TRACES`] clients watch frames, and are told [`TOLD_PER_SECOND`] each; the rest is counted.
 //!
 //! # Who may
 //!
@@ -28,11 +29,15 @@ mod client;
 mod group;
 mod message;
 mod server;
+mod trace;
 
 pub use client::{CallError, Client};
 pub use group::{Check, File, GroupHandler};
-pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, VERSION};
-pub use server::{Handler, MAX_CLIENTS, Server, ServerError};
+pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, Traced, TracedFrame, VERSION};
+pub use server::{Caller, Handler, MAX_CLIENTS, Server, ServerError};
+pub use trace::{
+    LOOKED_AT_PER_SECOND, MAX_TRACES, Portion, TOLD_PER_SECOND, Told, TooManyTraces, Trace, Tracer, Witness,
+};
 
 use std::path::PathBuf;
 

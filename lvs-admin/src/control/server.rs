@@ -21,19 +21,46 @@ const ARRIVAL: Duration = Duration::from_secs(5);
 /// How long a client may say nothing.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often threads look whether it is over.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// What carries out requests: the director program.
 pub trait Handler: Send + Sync + 'static {
-    /// Carries out a request. Hands each line of the answer to `answer`, which fails when the client has gone.
+    /// Carries out a request, and gives the lines of the answer to the caller.
     ///
     /// # Errors
     /// A refusal becomes the answer.
-    fn handle(
-        &self,
-        request: Request,
-        answer: &mut dyn FnMut(Reply) -> io::Result<()>,
-    ) -> Result<(), Refusal>;
+    fn handle(&self, request: Request, caller: &mut Caller<'_>) -> Result<(), Refusal>;
+}
+
+/// A client that waits for an answer.
+#[derive(Debug)]
+pub struct Caller<'a> {
+    stream: &'a UnixStream,
+    stop: &'a AtomicBool,
+}
+
+impl Caller<'_> {
+    /// Sends a line of the answer.
+    ///
+    /// # Errors
+    /// The client has gone, or has not read for five seconds.
+    pub fn answer(&mut self, reply: Reply) -> io::Result<()> {
+        self.stream.write_all(&line_of(&Answer::Ok(reply))?)
+    }
+
+    /// Whether the client is there and the server goes on: to be asked now and then by what answers for a long time.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        if self.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        // A client that has said its last word may still listen; one that has closed the connection does not.
+        let mut look = [nix::poll::PollFd::new(self.stream.as_fd(), nix::poll::PollFlags::empty())];
+        match nix::poll::poll(&mut look, nix::poll::PollTimeout::ZERO) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A control socket could not be opened.
@@ -227,9 +254,8 @@ impl Conversation {
 
     fn serve(&mut self, handler: &dyn Handler) -> io::Result<()> {
         while let Some(line) = self.line()? {
-            let mut stream = &self.stream;
-            let mut answer = |reply| stream.write_all(&line_of(&Answer::Ok(reply))?);
-            let result = read_request(&line).and_then(|request| handler.handle(request, &mut answer));
+            let mut caller = Caller { stream: &self.stream, stop: &self.stop };
+            let result = read_request(&line).and_then(|request| handler.handle(request, &mut caller));
             if let Err(refusal) = result {
                 self.stream.write_all(&line_of(&Answer::Error(refusal))?)?;
             }

@@ -109,6 +109,19 @@ impl Filter {
         })
     }
 
+    /// Whether a frame is wanted whatever becomes of it: its headers alone tell.
+    #[must_use]
+    pub fn surely_wants(&self, frame: &What) -> bool {
+        self.terms.iter().all(|term| {
+            let mut answers = term.tests.iter().map(|test| test.on_headers(frame));
+            if term.negated {
+                answers.all(|answer| answer == Some(false))
+            } else {
+                answers.any(|answer| answer == Some(true))
+            }
+        })
+    }
+
     /// Whether a frame is wanted, sampling aside.
     #[must_use]
     pub fn matches(&self, explanation: &Explanation) -> bool {
