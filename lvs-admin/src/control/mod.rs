@@ -30,7 +30,7 @@ mod message;
 mod server;
 
 pub use client::{CallError, Client};
-pub use group::{Check, File, GroupHandler};
+pub use group::{Check, File, GroupHandler, Health};
 pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, VERSION};
 pub use server::{Handler, MAX_CLIENTS, Server, ServerError};
 

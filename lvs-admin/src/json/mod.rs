@@ -5,10 +5,12 @@
 //! `expires_in`, which is rounded down as in listings. Field names are those of `ipvsadm`'s options and columns, spelled out.
 
 mod connection;
+mod health;
 mod plan;
 mod service;
 
 pub use connection::{Connection, Usage};
+pub use health::{ForcedState, HealthCheck, HealthServer, HealthService};
 pub use plan::{Plan, PlanEdit, PlanKind, ServicePlan};
 pub use service::{Key, Persistence, Rates, Server, Service, Statistics, Timeouts};
 

@@ -10,6 +10,7 @@
 //! | `setup.rs` | what is to be run, checked before anything starts |
 //! | `privileges.rs` | rights, given up once the devices are open |
 //! | `workers.rs` | the run loops |
+//! | `health` | the checks of real servers |
 //! | `control.rs` | the socket by which `lvsadm` edits and lists |
 //! | `reload.rs` | the file read again while it runs, and what that would do |
 //! | `service_manager.rs` | systemd, if it started this |
@@ -20,6 +21,7 @@
 
 mod ask;
 mod control;
+mod health;
 mod options;
 mod privileges;
 mod reload;
@@ -40,8 +42,9 @@ use lvs_core::io::IoStatistics;
 use lvs_core::listing::ServiceListing;
 use lvs_examples::backend::{Io, open_taps, open_xdp, open_xdp_group};
 use lvs_io_afpacket::{PacketConfig, PacketIo};
+use tracing_subscriber::fmt::format::debug_fn;
 
-use crate::options::{Command, Options};
+use crate::options::{Command, LogFormat, Options};
 use crate::setup::Setup;
 
 /// What went wrong before the director ran.
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
         Command::Check(source) => return ask::check(&source),
         Command::Plan { source, socket, json } => return ask::plan(&source, socket, json),
     };
-    start_log();
+    start_log(options.log_format);
     let setup = match Setup::make(&options) {
         Ok(setup) => setup,
         Err(error) => {
@@ -73,12 +76,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_log() {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+fn start_log(format: LogFormat) {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            // The fields of an event are for machines: its message says the same in words.
+            let message_only = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            });
+            log.with_ansi(std::io::stderr().is_terminal()).with_target(false).fmt_fields(message_only).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).with_target(false).with_current_span(false).init(),
+    }
 }
 
 /// What others ask of this process.
