@@ -105,8 +105,10 @@ impl World for Kernels {
     }
 
     fn servers_forget(&mut self) -> Result<(), Failure> {
-        let router = self.cluster.network.router_inside.address.address();
-        self.for_each_server(|server| forget(&server.host, "eth0", router))
+        self.for_each_server(|server| {
+            let known = server.host.neighbours()?;
+            known.iter().try_for_each(|entry| forget(&server.host, "eth0", entry.address))
+        })
     }
 
     fn set(&mut self, recipe: Recipe, on: bool) -> Result<(), Failure> {
@@ -161,6 +163,8 @@ fn examine(card: &str, config: ExaminationConfig) -> Result<Vec<Finding>, Failur
                 frames.iter().map(|_| Verdict::Pass).collect::<Verdicts>()
             })
             .map_err(failed)?;
+        // A wait is over at once as long as there are events.
+        while io.poll_event().is_some() {}
         if received == 0 {
             let due = examination.poll_timeout();
             let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(clock.now()));

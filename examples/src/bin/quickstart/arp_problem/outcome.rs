@@ -21,9 +21,9 @@ pub(crate) struct Outcome {
     pub(crate) cures: [Finding; 3],
     /// The recipe about `lo` did not.
     pub(crate) lo_recipe_is_no_cure: Finding,
-    /// The doctor has named every real server as one that takes the VIP over.
+    /// The doctor has found that while nothing was done about it.
     pub(crate) doctor_finds_it: Finding,
-    /// It has named none while the real servers kept quiet.
+    /// It has found nothing of it while the real servers kept quiet.
     pub(crate) doctor_is_silent_when_cured: Finding,
 }
 

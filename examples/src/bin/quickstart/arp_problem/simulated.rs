@@ -112,7 +112,12 @@ impl World for Simulated {
                 let router = &mut topology.net[self.router];
                 router.set_neighbour(now, &network.router_inside.interface, vip, mac);
             }
-            Recipe::Sysctl => self.for_each_server(|host, _| host.quiet_arp(on)),
+            Recipe::Sysctl => self.for_each_server(|host, _| {
+                for place in ["all", "eth0"] {
+                    let conf = host.conf_mut(place);
+                    (conf.arp_ignore, conf.arp_announce) = if on { (1, 2) } else { (0, 0) };
+                }
+            }),
             Recipe::Arptables => self.for_each_server(|host, rip| {
                 host.clear_arp_rules();
                 if on {

@@ -9,7 +9,7 @@ use crate::checks::Finding;
 use crate::evidence::Network;
 use crate::failure::Failure;
 
-use super::doctor::{self, FAULTS};
+use super::doctor;
 use super::judge::{self, Measured, Trial};
 use super::outcome::Outcome;
 use super::words::Narrator;
@@ -66,7 +66,7 @@ pub(super) fn tell<W: World>(
     let mut cures: Vec<Finding> = Vec::new();
     let mut sick = takeover.clone();
     for (at, cure) in Recipe::CURES.into_iter().enumerate() {
-        story.narrator.recipe(at + 1, cure, &story.network);
+        story.narrator.cure(at + 1, cure);
         if at > 0 {
             sick = story.again()?;
         }
@@ -75,7 +75,7 @@ pub(super) fn tell<W: World>(
         quiet.push((cure, diagnoses));
     }
     let lo_recipe_is_no_cure = story.no_cure()?;
-    let doctor_is_silent_when_cured = judge::finding(silent(&quiet));
+    let doctor_is_silent_when_cured = judge::finding(doctor::silent(&quiet));
     let Totals { requests, failed, per_server } = story.totals;
     Ok(Outcome {
         requests,
@@ -88,17 +88,6 @@ pub(super) fn tell<W: World>(
         doctor_finds_it,
         doctor_is_silent_when_cured,
     })
-}
-
-/// Where the real servers kept quiet, the doctor has named none. What is on the router it cannot see.
-fn silent(diagnoses: &[(Recipe, Vec<Diagnosis>)]) -> Result<String, String> {
-    for (cure, findings) in diagnoses.iter().filter(|(cure, _)| *cure != Recipe::StaticEntry) {
-        if let Some(finding) = findings.iter().find(|finding| FAULTS.contains(&finding.fault)) {
-            let name = super::outcome::cure_name(*cure);
-            return Err(format!("with the cure {name} it found {}: {}", finding.fault, finding.evidence));
-        }
-    }
-    Ok("with the cures on the real servers in force it found nobody that answers for the VIP or announces it".to_owned())
 }
 
 /// Sums over all requests that were judged.
@@ -135,43 +124,33 @@ impl<W: World> Story<'_, '_, W> {
     /// A real server announces the VIP, then real servers answer for it.
     fn takeover(&mut self) -> Result<Bypassed, Failure> {
         self.narrator.takeover(&self.network);
-        // Both ways are shown, even if the first is enough.
-        for (at, occasion) in [Occasion::ServerAsks].into_iter().chain(OCCASIONS).enumerate() {
+        // Both ways are shown, even where the first is enough.
+        let announced = self.give(Occasion::ServerAsks)?;
+        self.narrator.happened(&announced, &self.network);
+        for occasion in OCCASIONS {
             let happened = self.give(occasion)?;
             self.narrator.happened(&happened, &self.network);
-            if at > 0 && self.is_server(happened.believed) {
+            if self.is_server(happened.believed) {
                 break;
             }
         }
+        self.narrator.so();
         let measured = self.measure()?;
         self.narrator.bypassed(&measured, &self.network);
         Ok(judge::bypassed(&measured, &self.network))
     }
 
-    /// What the doctor says while the cluster is bypassed: it must name every real server.
+    /// What the doctor says while the cluster is bypassed.
     fn diagnosis(&mut self) -> Result<Finding, Failure> {
         self.narrator.doctor_comes();
         let findings = self.examine()?;
         self.narrator.diagnosis(&findings, &self.network);
-        for fault in FAULTS {
-            let named = doctor::servers_with(fault, &findings, &self.network).len();
-            let all = self.network.servers.len();
-            if named < all {
-                return Ok(judge::finding(Err(format!("{fault} was found of {named} of {all} real servers"))));
-            }
-        }
-        let [answered, announced] = FAULTS;
-        Ok(judge::finding(Ok(format!("it found {answered} and {announced} of every real server"))))
+        Ok(judge::finding(doctor::found(&findings, &self.network)))
     }
 
     /// The cluster is taken over again, now that nothing is done about it.
     fn again(&mut self) -> Result<Bypassed, Failure> {
-        for occasion in OCCASIONS {
-            let happened = self.give(occasion)?;
-            if self.is_server(happened.believed) {
-                break;
-            }
-        }
+        self.until_taken()?;
         let measured = self.measure()?;
         let bypassed = judge::bypassed(&measured, &self.network);
         self.narrator.again(&bypassed);
@@ -180,10 +159,11 @@ impl<W: World> Story<'_, '_, W> {
 
     /// Applies a cure to a cluster that is taken over, gives everybody occasion to spoil it, and takes it away again.
     fn cure(&mut self, cure: Recipe, before: &Bypassed) -> Result<(Finding, Vec<Diagnosis>), Failure> {
+        self.narrator.typed(cure, &self.network);
         self.world.set(cure, true)?;
         let (claims, taken_in) = self.tempt()?;
-        let after = self.measure()?;
         self.narrator.tempted(claims, &self.network);
+        let after = self.measure()?;
         self.narrator.measured(&after, &self.network);
         let finding = Trial { recipe: cure, before, after: &after, claims, taken_in }.cures(&self.network);
         let findings = self.examine()?;
@@ -197,17 +177,30 @@ impl<W: World> Story<'_, '_, W> {
         let recipe = Recipe::AboutLo;
         self.narrator.no_cure(&self.network);
         let before = self.again()?;
+        self.narrator.typed(recipe, &self.network);
         self.world.set(recipe, true)?;
-        let (claims, taken_in) = self.tempt()?;
-        let after = self.measure()?;
+        let claims = self.until_taken()?;
         self.narrator.tempted(claims, &self.network);
+        let after = self.measure()?;
         self.narrator.bypassed(&after, &self.network);
-        let trial = Trial { recipe, before: &before, after: &after, claims, taken_in };
-        let finding = trial.fails(&self.network);
+        let finding = judge::still_bypassed(&before, &after, &self.network);
         let findings = self.examine()?;
         self.narrator.after_no_cure(&finding, &findings, &self.network);
         self.world.set(recipe, false)?;
         Ok(finding)
+    }
+
+    /// Gives occasions until the router takes a real server for the VIP, two rounds at most. Answers how often one claimed it.
+    fn until_taken(&mut self) -> Result<usize, Failure> {
+        let mut claims = 0;
+        for occasion in OCCASIONS.into_iter().chain(OCCASIONS) {
+            let happened = self.give(occasion)?;
+            claims += self.claims(&happened);
+            if self.is_server(happened.believed) {
+                break;
+            }
+        }
+        Ok(claims)
     }
 
     /// Gives every occasion. Answers how often real servers claimed the VIP, and whom but the director the router believed.
@@ -215,7 +208,7 @@ impl<W: World> Story<'_, '_, W> {
         let (mut claims, mut taken_in) = (0, None);
         for occasion in OCCASIONS {
             let happened = self.give(occasion)?;
-            claims += happened.said.iter().filter(|said| said.claimed_by(&self.network).is_some()).count();
+            claims += self.claims(&happened);
             taken_in = taken_in.or(happened.believed.filter(|mac| *mac != self.network.director.mac));
         }
         Ok((claims, taken_in))
@@ -257,13 +250,21 @@ impl<W: World> Story<'_, '_, W> {
         Ok(Measured { requests: self.requests, answered, failures, made, believed })
     }
 
+    /// How often a real server said that it has the VIP.
+    fn claims(&self, happened: &Happened) -> usize {
+        happened.said.iter().filter(|said| said.claimed_by(&self.network).is_some()).count()
+    }
+
     fn is_server(&self, mac: Option<MacAddr>) -> bool {
         mac.and_then(|mac| self.network.server_with(mac)).is_some()
     }
 
     fn examine(&mut self) -> Result<Vec<Diagnosis>, Failure> {
         self.go_on()?;
-        self.world.examine()
+        let findings = self.world.examine()?;
+        // Real servers would go on looking for the address that the doctor has provoked them from, as the VIP, for three seconds.
+        self.world.servers_forget()?;
+        Ok(findings)
     }
 
     fn go_on(&self) -> Result<(), Failure> {

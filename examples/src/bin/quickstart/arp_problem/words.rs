@@ -12,7 +12,7 @@ use crate::map;
 use crate::options::Options;
 
 use super::doctor::{FAULTS, servers_with};
-use super::judge::{Measured, whom};
+use super::judge::{Measured, times, whom};
 use super::outcome::Outcome;
 use super::story::{Happened, Occasion};
 use super::world::{REQUEST, Recipe, Said};
@@ -105,6 +105,11 @@ impl<'a> Narrator<'a> {
         }
     }
 
+    /// Leads from a takeover to what follows from it.
+    pub(super) fn so(&mut self) {
+        self.sentence("What comes of that:");
+    }
+
     fn believes(&mut self, believed: Option<MacAddr>, network: &Network) {
         let vip = network.virtual_service.ip();
         let text = match believed {
@@ -148,7 +153,10 @@ impl<'a> Narrator<'a> {
         self.believes(happened.believed, network);
         let announced = happened.said.iter().any(|said| said.is_question_of_vip(network));
         if announced && happened.believed == Some(network.director.mac) {
-            self.sentence("The director has heard it and has taken the VIP back. It cannot go on winning:");
+            self.sentence(
+                "The director has heard it and has taken the VIP back. But it does so not more than once a second, and does not \
+                 hear at all what is answered to the router alone.",
+            );
         }
         (self.write)("\n");
     }
@@ -202,78 +210,72 @@ impl<'a> Narrator<'a> {
         (self.write)(&labelled(MARGIN + 2, 10, label, text));
     }
 
-    /// A cure, and how it is applied.
-    pub(super) fn recipe(&mut self, number: usize, recipe: Recipe, network: &Network) {
-        let vip = network.virtual_service.ip();
-        let (title, explanation) = match recipe {
+    /// The chapter of a cure.
+    pub(super) fn cure(&mut self, number: usize, cure: Recipe) {
+        let (title, explanation) = match cure {
             Recipe::StaticEntry => (
                 "A STATIC ENTRY ON THE ROUTER",
                 "The router is told by hand who has the VIP, and neither asks nor learns any more. The real servers stay as they \
-                 are, so that every other machine of the segment is still misled; and a director that takes over needs another \
-                 entry.",
+                 are: every other machine of the segment is still misled, and a director that takes over needs another entry.",
             ),
             Recipe::Sysctl => (
                 "SYSCTLS ON THE REAL SERVERS",
-                "arp_ignore=1: who asks is answered only for addresses of the interface on which the question came in, and the \
-                 VIP is on lo. arp_announce=2: a question carries the best address of the interface it leaves by.",
+                "arp_ignore=1: only for addresses of the interface on which a question comes in it is answered, and the VIP is on \
+                 lo. arp_announce=2: a question carries the best address of the interface by which it leaves.",
             ),
             Recipe::Arptables => (
                 "A PACKET FILTER FOR ARP ON THE REAL SERVERS",
-                "Two rules, as arptables makes them: questions for the VIP are not heard, and own questions carry the RIP where \
-                 they would carry the VIP. The first rule alone is often given as the cure; it stops the answers, but not the \
-                 announcements.",
+                "Questions for the VIP are not heard, and own questions carry the RIP where they would carry the VIP. The first \
+                 rule is often given alone; it stops the answers, but not the announcements.",
             ),
-            Recipe::AboutLo => ("", ""),
+            Recipe::AboutLo => return,
         };
         self.heading(&format!("{}  CURE {number}: {title}", number + 3), explanation);
-        let card = &network.router_inside;
+    }
+
+    /// What is typed where, to apply a recipe.
+    pub(super) fn typed(&mut self, recipe: Recipe, network: &Network) {
+        let (vip, mac) = (network.virtual_service.ip(), network.director.mac);
+        let card = &network.router_inside.interface;
         let lines = match recipe {
             Recipe::StaticEntry => {
-                let (mac, interface) = (network.director.mac, &card.interface);
-                vec![format!("ip neighbour replace {vip} lladdr {mac} dev {interface} nud permanent")]
+                vec![format!("ip neighbour replace {vip} lladdr {mac} dev {card} nud permanent")]
             }
-            Recipe::Sysctl => sysctls("all", &[("arp_ignore", 1), ("arp_announce", 2)]),
+            Recipe::Sysctl => {
+                let values = [("arp_ignore", 1), ("arp_announce", 2)];
+                [sysctls("all", &values), sysctls("eth0", &values)].concat()
+            }
             Recipe::Arptables => vec![
                 format!("arptables -A INPUT -d {vip} -j DROP"),
                 format!("arptables -A OUTPUT -s {vip} -j mangle --mangle-ip-s RIP"),
             ],
-            Recipe::AboutLo => Vec::new(),
+            Recipe::AboutLo => sysctls("lo", &[("arp_ignore", 0), ("arp_announce", 1), ("arp_filter", 1)]),
         };
-        let place = if recipe == Recipe::StaticEntry { "router" } else { "each real server" };
-        self.typed(place, &lines);
-    }
-
-    /// What is typed where.
-    fn typed(&mut self, place: &str, lines: &[String]) {
-        for line in lines {
-            self.detail(&format!("{place}# {}", self.paint.strong(line)));
+        let place = if recipe == Recipe::StaticEntry { "the router" } else { "each real server" };
+        self.sentence(&format!("On {place}:"));
+        for line in &lines {
+            self.detail(&format!("# {}", self.paint.strong(line)));
         }
     }
 
     /// That the cluster was taken over again before a recipe, or not.
     pub(super) fn again(&mut self, bypassed: &Result<String, String>) {
-        match bypassed {
-            Ok(because) => {
-                self.sentence(&format!("Before, with nothing done about it, it was taken over again: {because}."));
-            }
-            Err(because) => {
-                let text = format!("Before, with nothing done about it, it was not taken over again: {because}.");
-                self.sentence(&text);
-            }
-        }
+        self.sentence(&match bypassed {
+            Ok(because) => format!("With nothing done about it, the VIP is taken over again: {because}."),
+            Err(because) => format!("With nothing done about it, the VIP is not taken over again: {because}."),
+        });
     }
 
     /// How often real servers claimed the VIP when they had occasion to.
     pub(super) fn tempted(&mut self, claims: usize, network: &Network) {
         let vip = network.virtual_service.ip();
         let claims = match claims {
-            0 => "No real server claimed".to_owned(),
-            1 => "Once a real server claimed".to_owned(),
-            _ => format!("{claims} times real servers claimed"),
+            0 => format!("No real server claims {vip}"),
+            _ => format!("Real servers claim {vip} {}", times(claims)),
         };
-        let text =
-            format!("Then router and real servers forget each other, in turn, and clients come. {claims} {vip}.");
-        self.sentence(&text);
+        self.sentence(&format!(
+            "Now the router forgets again who has {vip}, and the real servers forget the router; clients come. {claims}:"
+        ));
     }
 
     /// Whether a cure was one, and what the doctor says to it.
@@ -286,7 +288,7 @@ impl<'a> Narrator<'a> {
     ) {
         self.doctor(diagnoses, network);
         if cure == Recipe::StaticEntry && !diagnoses.is_empty() {
-            self.sentence("It sees the real servers, and not what the router was told; both are as it says.");
+            self.sentence("It is right: the real servers go on as before. What the router was told it cannot see.");
         }
         let text = if finding.passed { "CURED" } else { "NOT CURED" };
         let line = format!("{text}: {}.", finding.because);
@@ -301,8 +303,6 @@ impl<'a> Narrator<'a> {
              of eth0, and passes."
         );
         self.heading("7  A RECIPE THAT IS NO CURE", &text);
-        let lines = sysctls("lo", &[("arp_ignore", 0), ("arp_announce", 1), ("arp_filter", 1)]);
-        self.typed("each real server", &lines);
     }
 
     /// Whether the recipe that is no cure failed, and what the doctor says to it.

@@ -35,7 +35,7 @@ pub(crate) trait World {
     /// If it cannot be made to.
     fn router_forgets(&mut self) -> Result<(), Failure>;
 
-    /// Lets the real servers forget their router, as they do by themselves after a while.
+    /// Lets the real servers forget their router, as they do by themselves after a while, and whomever else they know or look for.
     ///
     /// # Errors
     /// If they cannot be made to.
