@@ -163,8 +163,9 @@ impl Captures {
     /// Takes what has been recorded at a place until now. The recordings go on.
     pub(crate) fn drain(&self, place: Place) -> Vec<Seen> {
         let hops = self.0.iter().filter(|hop| hop.place == place);
-        let frames =
-            hops.flat_map(|hop| hop.capture.drain().into_iter().map(|frame| (hop.end.way(frame.direction), frame)));
+        let frames = hops.flat_map(|hop| {
+            hop.capture.drain().into_iter().map(|frame| (hop.end.way(frame.direction), frame))
+        });
         frames.filter_map(|(way, frame)| Seen::new(frame.time, way, frame.bytes)).collect()
     }
 

@@ -60,5 +60,6 @@ pub(crate) fn silent(diagnoses: &[(Recipe, Vec<Finding>)]) -> Result<String, Str
             return Err(format!("with the cure {name} it found {}: {}", finding.fault, finding.evidence));
         }
     }
-    Ok("with the cures on the real servers in force it found nobody that answers for the VIP or announces it".to_owned())
+    Ok("with the cures on the real servers in force it found nobody that answers for the VIP or announces it"
+        .to_owned())
 }

@@ -47,10 +47,7 @@ pub(super) fn balanced(measured: &Measured, network: &Network) -> Result<String,
         return Err(format!("the router takes {} for the VIP", whom(*believed, network)));
     }
     if measured.made() != u64::from(*requests) {
-        return Err(format!(
-            "the director made {} connections, of {requests} requests",
-            measured.made()
-        ));
+        return Err(format!("the director made {} connections, of {requests} requests", measured.made()));
     }
     if !answered.iter().map(|count| *count as u64).eq(made.iter().copied()) {
         return Err("who answered is not whom the director chose".to_owned());
@@ -126,7 +123,11 @@ impl Trial<'_> {
 }
 
 /// Whether a recipe that is no cure fails: with it in force, the cluster is taken over and bypassed as it was before.
-pub(super) fn still_bypassed(before: &Result<String, String>, after: &Measured, network: &Network) -> Finding {
+pub(super) fn still_bypassed(
+    before: &Result<String, String>,
+    after: &Measured,
+    network: &Network,
+) -> Finding {
     finding(match before {
         Err(because) => Err(nothing_to_cure(because)),
         Ok(_) => bypassed(after, network).map(|because| format!("with it in force, {because}")),
@@ -227,7 +228,10 @@ mod tests {
         for recipe in Recipe::CURES {
             assert!(trial(recipe, 0).cures(&network).passed, "{recipe:?}");
             let nothing = Trial { before: &well, ..trial(recipe, 0) }.cures(&network);
-            assert!(!nothing.passed && nothing.because.starts_with("there was nothing to cure"), "{nothing:?}");
+            assert!(
+                !nothing.passed && nothing.because.starts_with("there was nothing to cure"),
+                "{nothing:?}"
+            );
             let mac = Some(network.servers[0].card.mac);
             assert!(!Trial { taken_in: mac, ..trial(recipe, 0) }.cures(&network).passed, "{recipe:?}");
             let bypassed = taken(|_| {});

@@ -66,10 +66,7 @@ impl Kernels {
         self.cluster.network.virtual_service.ip()
     }
 
-    fn for_each_server(
-        &self,
-        change: impl Fn(&RealServer) -> Result<(), LabError>,
-    ) -> Result<(), Failure> {
+    fn for_each_server(&self, change: impl Fn(&RealServer) -> Result<(), LabError>) -> Result<(), Failure> {
         Ok(self.cluster.topology.servers.iter().try_for_each(change)?)
     }
 

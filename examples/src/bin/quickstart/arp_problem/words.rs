@@ -44,7 +44,12 @@ pub(super) fn opening(network: &Network, options: &Options, paint: Paint) -> Str
         network.virtual_service.ip()
     );
     let explanation = format!("{boxes} {trouble}");
-    format!("{}\n{}{}", paint.strong(&title), paint.heading("NETWORK", &explanation), map::draw(network, paint))
+    format!(
+        "{}\n{}{}",
+        paint.strong(&title),
+        paint.heading("NETWORK", &explanation),
+        map::draw(network, paint)
+    )
 }
 
 /// Tells the steps as they are done.
@@ -163,7 +168,8 @@ impl<'a> Narrator<'a> {
 
     fn said(&mut self, said: &Said, network: &Network) {
         let Said { from, to, arp } = said;
-        let name = |mac: MacAddr| network.card_with(mac).map_or_else(|| mac.to_string(), |card| card.host.clone());
+        let name =
+            |mac: MacAddr| network.card_with(mac).map_or_else(|| mac.to_string(), |card| card.host.clone());
         let to = if to.is_multicast() { "everybody".to_owned() } else { name(*to) };
         let text = match arp.operation {
             REQUEST if arp.sender == arp.target => format!("{} is at {}", arp.sender, arp.sender_mac),
@@ -262,7 +268,9 @@ impl<'a> Narrator<'a> {
     pub(super) fn again(&mut self, bypassed: &Result<String, String>) {
         self.sentence(&match bypassed {
             Ok(because) => format!("With nothing done about it, the VIP is taken over again: {because}."),
-            Err(because) => format!("With nothing done about it, the VIP is not taken over again: {because}."),
+            Err(because) => {
+                format!("With nothing done about it, the VIP is not taken over again: {because}.")
+            }
         });
     }
 
@@ -288,7 +296,9 @@ impl<'a> Narrator<'a> {
     ) {
         self.doctor(diagnoses, network);
         if cure == Recipe::StaticEntry && !diagnoses.is_empty() {
-            self.sentence("It is right: the real servers go on as before. What the router was told it cannot see.");
+            self.sentence(
+                "It is right: the real servers go on as before. What the router was told it cannot see.",
+            );
         }
         let text = if finding.passed { "CURED" } else { "NOT CURED" };
         let line = format!("{text}: {}.", finding.because);
@@ -306,12 +316,7 @@ impl<'a> Narrator<'a> {
     }
 
     /// Whether the recipe that is no cure failed, and what the doctor says to it.
-    pub(super) fn after_no_cure(
-        &mut self,
-        finding: &Finding,
-        diagnoses: &[Diagnosis],
-        network: &Network,
-    ) {
+    pub(super) fn after_no_cure(&mut self, finding: &Finding, diagnoses: &[Diagnosis], network: &Network) {
         self.doctor(diagnoses, network);
         let text = if finding.passed { "NO CURE" } else { "UNEXPECTED" };
         self.verdict(&format!("{text}: {}.", finding.because), finding.passed);
