@@ -373,9 +373,9 @@ pub(super) fn ending(outcome: &Outcome, simulated: bool, paint: Paint) -> String
         return text + &format!("\n{}\n", paint.bad(&line));
     }
     let more = if simulated {
-        "More: --io afpacket for real kernels, --servers 4, --pcap DIR, --json; docs/arp-problem.md, `realserver`, `doctor`"
+        "More: --io afpacket for real kernels, --servers 4, --pcap DIR, --json; docs/arp-problem.md"
     } else {
-        "More: --io sim without any rights, --servers 4, --pcap DIR, --json; docs/arp-problem.md, `realserver`, `doctor`"
+        "More: --io sim without any rights, --servers 4, --pcap DIR, --json; docs/arp-problem.md"
     };
     let all = format!("All {} checks passed.", outcome.all().len());
     text + &format!("\n{}\n{}\n", paint.good(&all), paint.dim(more))

@@ -8,6 +8,7 @@ use lvs_core::MacAddr;
 use lvs_doctor::{Fault, Finding as Diagnosis};
 use lvs_testkit::frames::{self, Summary};
 
+use super::super::words;
 use super::*;
 use crate::evidence::{Answer, Network};
 use crate::json;
@@ -191,6 +192,12 @@ fn where_all_goes_as_it_should_it_is_told_in_100_columns() {
         assert_eq!(failed(&outcome), [""; 0], "{outcome:#?}");
         assert_eq!((outcome.requests, outcome.failed), (180, 0));
         assert_eq!(outcome.per_server.iter().sum::<usize>(), 180);
+        let network = sample::network(&vec![1; servers]);
+        let options = Options::parse_from(["quickstart", "--scenario", "arp-problem"]);
+        let text = words::opening(&network, &options, Paint::off())
+            + &text
+            + &words::ending(&outcome, false, Paint::off())
+            + &words::ending(&outcome, true, Paint::off());
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
