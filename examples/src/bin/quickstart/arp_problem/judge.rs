@@ -167,6 +167,8 @@ mod tests {
     use super::*;
     use crate::sample;
 
+    type Change = fn(&mut Measured);
+
     fn measured(change: impl FnOnce(&mut Measured)) -> Measured {
         let believed = Some(sample::network(&[1, 1]).director.mac);
         let mut measured =
@@ -178,9 +180,9 @@ mod tests {
     #[test]
     fn a_cluster_is_balanced_only_by_the_director() {
         let network = sample::network(&[1, 1]);
-        let judge = |change: fn(&mut Measured)| balanced(&measured(change), &network);
+        let judge = |change: Change| balanced(&measured(change), &network);
         assert!(judge(|_| {}).unwrap().contains("4 connections for 4 requests, to 2 real servers"));
-        let table: [(fn(&mut Measured), &str); 6] = [
+        let table: [(Change, &str); 6] = [
             (|m| m.failures.push("timed out".to_owned()), "1 of 4 requests brought no page"),
             (|m| m.believed = None, "takes nobody"),
             (|m| m.believed = Some(sample::network(&[1]).servers[0].card.mac), "takes server1"),
@@ -205,9 +207,9 @@ mod tests {
     #[test]
     fn a_cluster_is_bypassed_if_one_server_gets_all_and_the_director_nothing() {
         let network = sample::network(&[1, 1]);
-        let judge = |change: fn(&mut Measured)| bypassed(&taken(change), &network);
+        let judge = |change: Change| bypassed(&taken(change), &network);
         assert!(judge(|_| {}).unwrap().contains("server2 for the VIP; it answered all 4 requests"));
-        let table: [(fn(&mut Measured), &str); 4] = [
+        let table: [(Change, &str); 4] = [
             (|m| m.failures.push("timed out".to_owned()), "1 of 4 requests brought no page"),
             (|m| m.believed = Some(sample::network(&[1]).director.mac), "takes the director"),
             (|m| m.made = vec![0, 1], "still made 1 of 4"),
