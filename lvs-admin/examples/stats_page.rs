@@ -65,7 +65,7 @@ struct Invention {
     /// For counters of which nothing is invented.
     figures: Figures,
     services: Vec<(ServiceConfig, Vec<DestinationConfig>)>,
-    /// Server that was down when it was looked at last, by the invented cycle.
+    /// Whether the server that comes and goes was down when it was looked at last.
     was_down: bool,
 }
 
@@ -78,7 +78,8 @@ impl Invention {
         let started = now - Duration::from_secs(3 * 86_400 + 7_000);
         let about = About { name: "lb1.example.net".into(), version: "0.1.0".into(), started };
         let journal = Journal::new(100);
-        for (ago, severity, text) in EVENTS {
+        let events = if scene == Scene::Large { &EVENTS[..] } else { &EVENTS[..3] };
+        for &(ago, severity, text) in events {
             journal.note(now - Duration::from_secs(ago), severity, text);
         }
         let services = services(scene);

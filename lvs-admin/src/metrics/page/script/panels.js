@@ -42,11 +42,11 @@ class Tiles {
     rate('packets', count(latest('packets')), 'a second', 'plain');
     rate('bytes', bytes(latest('bytes')), 'a second', 'plain');
     const [dropped, frames] = [latest('dropped'), latest('frames')];
-    rate('dropped', count(dropped), 'a second' + (dropped > 0 ? ', ' + percent(Math.min(1, dropped / Math.max(frames, dropped))) : ''),
+    rate('dropped', count(dropped), 'a second' + (dropped > 0 ? ' · ' + percent(Math.min(1, dropped / Math.max(frames, dropped))) : ''),
       frames > 0 && dropped / frames > 0.01 ? 'warn' : 'plain');
     const { connections, used, capacity } = snapshot.table;
     const full = capacity ? used / capacity : 0;
-    this.all.table.update(count(connections), 'connections, ' + percent(full) + ' full', full >= 0.95 ? 'bad' : full >= 0.8 ? 'warn' : 'plain', full);
+    this.all.table.update(count(connections), percent(full) + ' full', full >= 0.95 ? 'bad' : full >= 0.8 ? 'warn' : 'plain', full);
     const servers = sum((service) => service.servers.length);
     const serving = sum((service) => service.servers.filter((server) => !isProblem(server) && server.health !== 'waiting').length);
     this.all.servers.update(count(serving), 'of ' + count(servers), serving < servers ? 'warn' : 'ok', servers ? serving / servers : 0);
@@ -54,6 +54,9 @@ class Tiles {
 }
 
 const SIGNS = { error: ['down', 'Error', 'bad'], warning: ['warn', 'Warning', 'warn'], info: ['info', 'Note', 'plain'] };
+
+/** So many warnings are shown at once; the worst come first. */
+const SHOWN = 5;
 
 function drawWarnings(section, warnings, go) {
   const text = JSON.stringify(warnings);
@@ -63,7 +66,7 @@ function drawWarnings(section, warnings, go) {
   const items = warnings.map((warning) => {
     const [sign, word, tone] = SIGNS[warning.severity];
     const body = el('div', {}, el('p', { class: 'what' }, el('strong', { text: word + ' ' }), warning.text));
-    body.append(el('p', { class: 'look' }, el('strong', { text: 'Look at ' }), warning.look));
+    body.append(el('p', { class: 'look' }, el('strong', { text: 'Where to look: ' }), warning.look));
     const item = el('li', { 'data-tone': tone }, icon(sign), body);
     if (warning.service) {
       const button = el('button', { type: 'button', class: 'quiet', text: 'Show', 'aria-label': 'Show ' + warning.service });
@@ -72,7 +75,22 @@ function drawWarnings(section, warnings, go) {
     }
     return item;
   });
+  if (items.length > SHOWN + 1) {
+    const rest = items.slice(SHOWN);
+    const button = el('button', { type: 'button', class: 'quiet' });
+    const follow = () => {
+      rest.forEach((item) => { item.hidden = !section.all; });
+      put(button, section.all ? 'Show fewer' : 'Show ' + rest.length + ' more');
+      attribute(button, 'aria-expanded', String(!!section.all));
+    };
+    button.addEventListener('click', () => { section.all = !section.all; follow(); });
+    follow();
+    items.push(el('li', { class: 'more' }, button));
+  }
+  // Who is at one of the buttons stays there.
+  const at = [...section.querySelectorAll('button')].indexOf(document.activeElement);
   section.firstElementChild.replaceChildren(...items);
+  if (at >= 0) section.querySelectorAll('button')[at]?.focus({ preventScroll: true });
 }
 
 /** A table whose rows are made anew when there are others, and else only filled in. */
@@ -81,7 +99,7 @@ class Rows {
     this.columns = columns;
     this.body = el('tbody');
     const title = panel.querySelector('h2').textContent;
-    const head = columns.map(([name, kind]) => el('th', { scope: 'col', class: kind, text: name }));
+    const head = columns.map(([name, kind]) => el('th', { scope: 'col', class: kind.includes('n') && kind !== 'mono' ? 'n' : '', text: name }));
     this.table = el('table', { class: 'plain' }, el('caption', { class: 'hidden', text: title }), el('thead', {}, el('tr', {}, ...head)), this.body);
     this.nothing = el('p', { class: 'nothing', text: nothing });
     panel.append(el('div', { class: 'scroll' }, this.table), this.nothing);
@@ -96,13 +114,20 @@ class Rows {
       if (!row) {
         row = el('tr', {}, ...this.columns.map(([, kind]) => {
           const figure = el('span', { class: 'text' });
+          const sub = el('span', { class: 'sub' });
           return kind.includes('bar') ? el('td', { class: kind }, el('span', { class: 'meter', 'aria-hidden': 'true' }, el('span', { class: 'fill' })), figure)
-            : el('td', { class: kind }, figure);
+            : el('td', { class: kind }, figure, sub);
         }));
         this.body.append(row);
       }
       attribute(row, 'data-tone', tone || 'plain');
-      cells.forEach((text, column) => put(row.children[column].querySelector('.text'), text));
+      // A cell may have a second, quieter text.
+      cells.forEach((cell, column) => {
+        const [text, more] = Array.isArray(cell) ? cell : [cell, ''];
+        put(row.children[column].querySelector('.text'), text);
+        const sub = row.children[column].querySelector('.sub');
+        if (sub) put(sub, more);
+      });
       const fill = row.querySelector('.fill');
       if (fill) fill.style.width = Math.min(100, (bar || 0) * 100).toFixed(1) + '%';
     });
@@ -114,7 +139,7 @@ class Panels {
     const panel = (id) => document.getElementById(id);
     this.drops = new Rows(panel('drops'), [['Reason', ''], ['A second', 'n bar'], ['Since start', 'n']], 'Nothing has been dropped.');
     this.devices = new Rows(panel('devices'), [['Device', ''], ['Received/s', 'n'], ['Sent/s', 'n'], ['Lost in', 'n'], ['Lost out', 'n']], 'No figures.');
-    this.batches = new Rows(panel('batches'), [['Frames', 'n'], ['Batches, lately', 'n bar'], ['Since start', 'n']], 'No figures.');
+    this.batches = new Rows(panel('batches'), [['Frames', ''], ['Batches, lately', 'n bar'], ['Since start', 'n']], 'No figures.');
     this.neighbours = new Rows(panel('neighbours'), [['Address', 'mono'], ['Ethernet address', 'mono'], ['State', ''], ['Waiting', 'n']], 'All answer.');
     this.neighbourLine = el('p', { class: 'muted' });
     panel('neighbours').querySelector('h2').after(this.neighbourLine);
@@ -155,7 +180,7 @@ class Panels {
     rows.sort((a, b) => NO_LOSS.includes(a.reason) - NO_LOSS.includes(b.reason) || b.frames - a.frames);
     const most = Math.max(1e-9, ...rows.map((row) => row.rate));
     this.drops.update(rows.map((row) => ({
-      cells: [row.reason + ' – ' + (REASONS[row.reason] || ''), count(row.rate), count(row.frames)],
+      cells: [[row.reason, REASONS[row.reason] || ''], count(row.rate), count(row.frames)],
       bar: row.rate / most,
       tone: NO_LOSS.includes(row.reason) ? 'off' : 'plain',
     })));
@@ -170,7 +195,7 @@ class Panels {
     // A few are shown although all is well.
     const shown = unique.length <= 8 ? unique : others.slice(0, 20);
     this.neighbours.update(shown.map((one) => ({
-      cells: [one.address + ' (' + one.device + ')', one.mac || 'not known', one.state, String(one.waiting)],
+      cells: [one.address, one.mac || 'not known', [one.state, 'on ' + one.device], String(one.waiting)],
       tone: fine(one) ? 'plain' : 'bad',
     })));
     if (others.length > 20) put(this.neighbourLine, this.neighbourLine.textContent + '; the first 20 others:');

@@ -40,7 +40,7 @@ class ServerRow {
     this.why.colSpan = COLUMNS.length - 1;
   }
 
-  update(server, total, series, now) {
+  update(server, total, most, series, now) {
     const [word, sign, tone] = stateOf(server);
     attribute(this.node, 'data-tone', tone);
     if (this.sign !== sign) {
@@ -53,7 +53,8 @@ class ServerRow {
     const slow = server.effective_weight !== server.full_weight;
     put(this.weight, slow ? server.effective_weight + ' of ' + server.full_weight : String(server.full_weight));
     const share = total > 0 ? server.rates.connections / total : 0;
-    this.bar.style.width = (share * 100).toFixed(1) + '%';
+    // Against the largest: shares of thirty servers are all small.
+    this.bar.style.width = ((100 * server.rates.connections) / Math.max(1, most)).toFixed(1) + '%';
     put(this.share, percent(share));
     put(this.rate, count(server.rates.connections));
     put(this.active, count(server.active));
@@ -132,7 +133,9 @@ class ServiceView {
     this.table = el('table', { role: 'table' }, caption,
       el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...head)), this.body);
     this.empty = el('p', { class: 'nothing', text: 'No servers.', hidden: true });
-    this.content = el('div', { class: 'content', id: name }, this.table, this.empty);
+    this.rest = el('button', { type: 'button', class: 'quiet rest', hidden: true });
+    this.rest.addEventListener('click', () => this.set(true));
+    this.content = el('div', { class: 'content', id: name }, this.table, this.empty, this.rest);
     this.node = el('section', { class: 'service', 'aria-label': id }, el('h3', {}, this.button), this.content);
   }
 
@@ -142,7 +145,7 @@ class ServiceView {
 
   set(open) {
     this.open = open;
-    this.follow();
+    filter();
   }
 
   follow() {
@@ -160,7 +163,8 @@ class ServiceView {
     const bad = service.servers.some((server) => stateOf(server)[2] === 'bad') || service.quorum === false || !service.servers.length;
     this.problems = problems > 0 || bad;
     // What is opened by itself stays so: nothing moves away under somebody who reads.
-    this.byDefault = this.byDefault || few || (bad && service.servers.length <= 60);
+    this.byDefault = this.byDefault || few || bad;
+    this.brief = !few && bad;
     attribute(this.node, 'data-tone', bad ? 'bad' : problems ? 'warn' : 'ok');
     this.chip(service);
     this.strip.draw(service.servers);
@@ -187,8 +191,10 @@ class ServiceView {
   /** Shows what fits to the words and the wish for problems; answers how many servers that are. */
   filter(words, only) {
     const own = words.filter((word) => !this.text.includes(word));
+    // What is open only because something is wrong shows that alone.
+    const brief = this.open === null && this.brief && !words.length && !only;
     const shows = (server) => {
-      if (only && !isProblem(server)) return false;
+      if ((only || brief) && !isProblem(server)) return false;
       if (!own.length) return true;
       const text = [endpoint(server), stateOf(server)[0], server.health, server.reason || '', server.mac || ''].join(' ').toLowerCase();
       return own.every((word) => text.includes(word));
@@ -198,13 +204,17 @@ class ServiceView {
     this.node.hidden = !any;
     // Whoever looks for servers wants to see them.
     this.forced = any && (only || own.length > 0) && this.open !== false;
+    const others = brief ? this.service.servers.length - this.shown.size : 0;
+    this.rest.hidden = others === 0;
+    put(this.rest, 'Show ' + plural(others, 'other'));
     this.follow();
-    return any ? this.shown.size : null;
+    return any ? this.shown.size + others : null;
   }
 
   draw() {
     const { service, history, now } = this;
     const total = service.servers.reduce((sum, server) => sum + server.rates.connections, 0);
+    const most = Math.max(...service.servers.map((server) => server.rates.connections));
     const present = new Set();
     let after = null;
     for (const server of service.servers) {
@@ -217,7 +227,7 @@ class ServiceView {
       if (row.node.nextSibling !== row.reason) this.body.insertBefore(row.reason, row.node.nextSibling);
       after = row.reason;
       row.show(!this.shown || this.shown.has(key));
-      row.update(server, total, history.of(service.id + ' ' + key), now);
+      row.update(server, total, most, history.of(service.id + ' ' + key), now);
     }
     for (const [key, row] of this.rows) {
       if (present.has(key)) continue;

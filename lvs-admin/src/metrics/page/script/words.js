@@ -62,6 +62,7 @@ function bytes(value) {
 }
 
 function percent(share) {
+  if (share > 0 && share < 0.001) return '<\u202f0.1\u202f%';
   return (share * 100 >= 9.95 || share === 0 ? (share * 100).toFixed(0) : (share * 100).toFixed(1)) + '\u202f%';
 }
 
@@ -175,7 +176,7 @@ class History {
 }
 History.SPAN = 180;
 
-/** A small curve over the last three minutes, from 0 to its own largest value. */
+/** A small curve over the last three minutes, or as long as somebody has looked, from 0 to its own largest value. */
 class Spark {
   constructor(name) {
     this.area = svg('path', { class: 'area' });
@@ -186,11 +187,12 @@ class Spark {
 
   draw(series, now) {
     const top = Math.max(1e-9, ...series.map((point) => point[1])) * 1.08;
+    const span = Math.max(20, Math.min(History.SPAN, now - (series.length ? series[0][0] : now)));
     let line = '';
     let area = '';
     let last = null;
     for (const [time, value] of series) {
-      const x = (100 * (1 - (now - time) / History.SPAN)).toFixed(2);
+      const x = (100 * (1 - (now - time) / span)).toFixed(2);
       const y = (23 - (22 * value) / top).toFixed(2);
       // Where nobody looked, nothing is drawn.
       const gap = last === null || time - last[0] > 12;
