@@ -300,6 +300,9 @@ fn wave(base: f64, swing: f64, period: f64, phase: f64, seconds: f64) -> (f64, f
     (sum, base * (1.0 + swing * angle.sin()))
 }
 
+/// The share of new connections by which totals rise, whatever happens.
+const NOMINAL: f64 = 0.05;
+
 fn is_down(seconds: f64) -> bool {
     seconds % 90.0 > 60.0
 }
@@ -325,8 +328,12 @@ fn server(
     let weight = if state.is_up() { destination.weight } else { 0 };
     let share = if weight == 0 { 0.0 } else { f64::from(weight) / up.max(1) as f64 };
     let seed = (number * 37 + place * 11) as f64;
-    let (sum, rate) =
-        wave(900.0 / (1.0 + number as f64) * share, 0.35, 47.0 + seed % 31.0, seed / 13.0, seconds);
+    let of = |share: f64| {
+        let base = 900.0 / (1.0 + number as f64) * share;
+        wave(base, 0.35, 47.0 + seed % 31.0, seed / 13.0, seconds)
+    };
+    // Counters must not fall when a server goes down.
+    let (sum, rate) = (of(NOMINAL).0, of(share).1);
     let packets = if matches!(service.key, ServiceKey::Address { port: 53, .. }) { 1.0 } else { 11.0 };
     let counts = |conns: f64| Statistics {
         connections: conns as u64,
@@ -344,7 +351,7 @@ fn server(
         persistent: if service.persistence.is_some() { (rate * 20.0) as u32 } else { 0 },
         overloaded: number == 9 && place == 2,
         effective_weight: weight,
-        statistics: counts(if weight == 0 { sum + 40_000.0 } else { sum }),
+        statistics: counts(sum),
         rates: Rates {
             connections: rates.connections,
             in_packets: rates.in_packets,

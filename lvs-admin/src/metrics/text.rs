@@ -11,7 +11,7 @@ use super::report::{HealthState, NeighbourState};
 use super::snapshot::{Batches, RealServer, Service, Snapshot};
 use crate::json::Key;
 
-/// The content type of [`prometheus`]' text.
+/// The content type of [`prometheus()`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics of a snapshot as text.
