@@ -38,11 +38,11 @@ class Tiles {
     const sum = (value) => snapshot.services.reduce((all, service) => all + value(service), 0);
     const rate = (name, text, detail, tone) => this.all[name].update(text, detail, tone, history.of('all ' + name), now);
     const latest = (name) => (history.of('all ' + name).at(-1) || [0, 0])[1];
-    rate('connections', count(latest('connections')), 'a second', 'plain');
-    rate('packets', count(latest('packets')), 'a second', 'plain');
-    rate('bytes', bytes(latest('bytes')), 'a second', 'plain');
+    rate('connections', count(latest('connections')), '/s', 'plain');
+    rate('packets', count(latest('packets')), '/s', 'plain');
+    rate('bytes', bytes(latest('bytes')), '/s', 'plain');
     const [dropped, frames] = [latest('dropped'), latest('frames')];
-    rate('dropped', count(dropped), 'a second' + (dropped > 0 ? ' · ' + percent(Math.min(1, dropped / Math.max(frames, dropped))) : ''),
+    rate('dropped', count(dropped), '/s' + (dropped > 0 ? ' · ' + percent(Math.min(1, dropped / Math.max(frames, dropped))) : ''),
       frames > 0 && dropped / frames > 0.01 ? 'warn' : 'plain');
     const { connections, used, capacity } = snapshot.table;
     const full = capacity ? used / capacity : 0;
