@@ -12,6 +12,7 @@ use crate::strict;
 fn every_rule_of_the_format_is_kept() {
     strict::read(&prometheus(&snapshot(5))).unwrap();
     strict::read(&prometheus(&snapshot(0))).unwrap();
+    strict::read(&prometheus(&snapshot(255))).unwrap();
     strict::read(&prometheus(&Snapshot::default())).unwrap();
 }
 
