@@ -41,6 +41,8 @@ pub(crate) use self::outbox::Outbox;
 
 /// The longest wait: a wake-up that came just before it is made up for.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// How often is looked whether a server has told its Ethernet address by now.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// Answers that are taken in between two looks at what is due.
 const ANSWERS: usize = 256;
 
@@ -61,6 +63,8 @@ struct State {
     path: PathProber,
     sockets: Option<SocketProber>,
     seed: u64,
+    /// Probes whose server's Ethernet address is being asked for, and when each is over.
+    waiting: Vec<(Instant, ProbeOrder)>,
     /// Real servers whose Ethernet addresses are asked for though they may serve nobody.
     watched: BTreeSet<IpAddr>,
 }
@@ -130,6 +134,7 @@ impl<M: TableMemory> Health<M> {
             path: PathProber::new(&PathConfig::new(seed.rotate_left(17))),
             sockets: None,
             seed: seed.rotate_left(34),
+            waiting: Vec::new(),
             watched: BTreeSet::new(),
         };
         let alarm = Arc::<Alarm>::default();
@@ -239,8 +244,12 @@ impl<M: TableMemory> Health<M> {
             state.monitor.handle_result(now, id, outcome);
         }
         state.monitor.handle_timeout(now);
+        for (over, order) in std::mem::take(&mut state.waiting) {
+            self.start(state, now, over, order);
+        }
         while let Some(order) = state.monitor.poll_probe(now) {
-            self.start(state, now, order);
+            let over = now + order.timeout;
+            self.start(state, now, over, order);
         }
         while let Some(frame) = state.path.poll_transmit(now, buffer) {
             let bytes = buffer.get(..frame.len).unwrap_or_default().into();
@@ -253,10 +262,12 @@ impl<M: TableMemory> Health<M> {
         if taken == ANSWERS {
             return Some(now);
         }
-        Instant::earliest(state.monitor.poll_timeout(), state.path.poll_timeout())
+        let again = (!state.waiting.is_empty()).then(|| now + ASK_AGAIN);
+        Instant::earliest(again, Instant::earliest(state.monitor.poll_timeout(), state.path.poll_timeout()))
     }
 
-    fn start(&self, state: &mut State, now: Instant, order: ProbeOrder) {
+    /// Starts a probe that is over then; or lets it wait while its server is being asked for its Ethernet address.
+    fn start(&self, state: &mut State, now: Instant, over: Instant, mut order: ProbeOrder) {
         if matches!(*order.probe, Probe::Socket(_)) {
             if state.sockets.is_none() {
                 let alarm = Arc::clone(&self.alarm);
@@ -283,6 +294,11 @@ impl<M: TableMemory> Health<M> {
             );
             return state.monitor.handle_result(now, order.id, outcome);
         }
+        if way.next_hop_mac.is_none() && now < over {
+            state.waiting.push((over, order));
+            return;
+        }
+        order.timeout = over.saturating_duration_since(now);
         let route = Route {
             port: way.port,
             vlan: way.vlan,
