@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("keepaliveds_checks_and_sorry_server_are_carried_out", keepalived),
     ("checks_over_sockets_need_no_rights", sockets),
     ("a_reload_changes_what_is_checked", reload),
+    ("metrics_and_the_page_show_what_is_wrong", metrics),
     ("a_check_that_cannot_be_carried_out_is_refused_at_the_start", refused_check),
 ];
 
@@ -54,7 +55,10 @@ fn write(cluster: &Cluster, text: &str) -> Outcome {
 fn start(cluster: &Cluster, options: &str) -> Result<Program, Failed> {
     let options = format!("--config {FILE} --control {SOCKET} {options}");
     let director = Start::director(&cluster.net.director, cluster.directory.path(), &options).run()?;
-    director.wait_ready()?;
+    match options.contains("json") {
+        true => director.wait_for("\"ready\"", 1, PATIENCE)?,
+        false => director.wait_ready()?,
+    }
     Ok(director)
 }
 
@@ -361,6 +365,41 @@ fn reload() -> Outcome {
     assert!(weights.len() == 2 && weights.iter().all(|line| line.contains("Route   1 ")), "{listing}");
     assert_eq!(kept.get("/", SHORT)?.body, "server2");
     drop(director);
+    Ok(())
+}
+
+/// A page, figures and metrics over HTTP, inside the director's host; and log lines for machines.
+fn metrics() -> Outcome {
+    let mut cluster = Cluster::b(2)?;
+    write(&cluster, &file(&cluster, "check = [{ kind = \"tcp\" }]"))?;
+    let director = start(&cluster, "--metrics 9798 --log-format json")?;
+    wait_for_state(&cluster, 0, "up")?;
+    cluster.stop_web(1);
+    wait_for_state(&cluster, 1, "down")?;
+    cluster.fetch_in_turn(Family::V4, 5)?;
+    // Figures are a quarter of a second old at most, and workers tell theirs as often.
+    std::thread::sleep(Duration::from_millis(800));
+    let at: SocketAddr = "127.0.0.1:9798".parse()?;
+    let get = |path: &str| http::get(&cluster.net.director, at, path, SHORT);
+    let text = get("/metrics")?.body;
+    for line in [
+        "node_ipvs_connections_total 5",
+        "lvs_server_up{",
+        "local_address=\"192.168.0.250\"",
+        "remote_address=\"192.168.0.111\"",
+    ] {
+        assert!(text.contains(line), "`{line}` is missing:\n{text}");
+    }
+    let stats: Value = serde_json::from_str(&get("/stats.json")?.body)?;
+    let servers = &stats["services"][0]["servers"];
+    let states: Vec<_> = servers.as_array().into_iter().flatten().map(|server| &server["health"]).collect();
+    assert!(states.contains(&&"up".into()) && states.contains(&&"down".into()), "{stats}");
+    assert!(stats.to_string().contains("nothing listens at 192.168.0.250:80"), "{stats}");
+    assert!(get("/")?.body.to_lowercase().contains("<!doctype html>"));
+    let down = director.lines("\"state\":\"down\"");
+    let line: Value = serde_json::from_str(down.first().ok_or("no line says that it is down")?)?;
+    assert_eq!((&line["server"], &line["event"]), (&"192.168.0.111".into(), &"server".into()), "{line}");
+    assert_eq!(director.stop(Signal::SIGTERM)?.status.code(), Some(0));
     Ok(())
 }
 

@@ -95,6 +95,11 @@ struct Raw {
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 
+    /// Where metrics for Prometheus (/metrics), a page for people (/) and its figures (/stats.json) can be fetched: a port of
+    /// 127.0.0.1, or an address and a port. Read-only. Default: nowhere
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    metrics: Option<String>,
+
     /// The log on standard error: lines for people, or JSON objects with fields for machines
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -187,6 +192,8 @@ pub(crate) struct Options {
     workers: Option<NonZeroU16>,
     /// Capacity of the connection table.
     max_connections: Option<u32>,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<String>,
     /// What the log looks like.
     pub(crate) log_format: LogFormat,
     /// Where the control socket is.
@@ -265,6 +272,7 @@ impl Options {
             io: raw.io,
             workers: raw.workers,
             max_connections: raw.max_connections,
+            metrics: raw.metrics,
             log_format: raw.log_format,
             control: match raw.control {
                 Some(path) => Control::At(path),

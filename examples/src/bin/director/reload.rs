@@ -153,10 +153,10 @@ where
         let result: Result<Vec<String>, String> = reload();
         match &result {
             Ok(notes) => {
-                tracing::info!("{} read again", self.options.source);
+                tracing::info!(event = "reload", "{} read again", self.options.source);
                 notes.iter().for_each(|note| tracing::info!("reload: {note}"));
             }
-            Err(error) => tracing::error!("reload: {error}; nothing was changed"),
+            Err(error) => tracing::error!(event = "reload_refused", "reload: {error}; nothing was changed"),
         }
         result
     }

@@ -22,6 +22,7 @@ use lvs_io_tap::TapIo;
 use lvs_io_xdp::XdpIo;
 
 use crate::health::{self, Health, Outbox};
+use crate::metrics::{self, Devices, Metrics};
 use crate::options::Options;
 use crate::reload::LiveFile;
 use crate::service_manager::ServiceManager;
@@ -34,6 +35,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT_ALONE: Duration = Duration::from_millis(20);
 /// And of one that they can: the end of the program is not noticed sooner.
 const LONGEST_WAIT_WOKEN: Duration = Duration::from_millis(100);
+/// How often a worker tells how many frames it has seen, for the metrics.
+const PUBLISH: Duration = Duration::from_millis(250);
 /// How often the main thread looks for something to say.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -72,9 +75,11 @@ pub(crate) fn run<I: Device>(
     signals: &Signals,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let workers = u16::try_from(devices.len()).ok().and_then(NonZeroU16::new).ok_or("no workers")?;
+    let listener = options.metrics.as_deref().map(metrics::listen).transpose()?;
     let pings = health::has_ping(&setup.loaded.configuration);
     let kept = privileges::keep_only(&privileges::needed(setup.io, pings));
     let kept = kept.map_err(|error| format!("giving up rights: {error}"))?;
+    let devices_seen = Arc::new(Devices::new(&setup.ports, devices.len()));
     let clock = Clock::start();
     let memory = HugePages::new();
     let (group, members) = DirectorGroup::new(&setup.config, clock.now(), workers, &memory)?;
@@ -100,6 +105,13 @@ pub(crate) fn run<I: Device>(
         let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
         Arc::new(handler.with_check(check()).with_file(Box::new(file)).with_health(Arc::clone(&health) as _))
     };
+    let served = listener.map(|listener| {
+        tracing::info!("metrics: http://{}/", listener.local_addr()?);
+        let (group, health, devices) = (group.clone(), Arc::clone(&health), Arc::clone(&devices_seen));
+        let (journal, interfaces) = (signals.journal.clone(), setup.interface_names.clone());
+        Metrics { group, health, devices, journal, interfaces }.serve(listener)
+    });
+    let served = served.transpose().map_err(|error| format!("--metrics: {error}"))?;
     let control = control::start(&wanted, Arc::clone(&handler) as _)?;
     let service_manager = ServiceManager::ready();
     let stop = &*signals.stop;
@@ -112,7 +124,8 @@ pub(crate) fn run<I: Device>(
             .zip(devices)
             .map(|(member, io)| {
                 let outbox = (member.place() == 0).then(|| health.outbox());
-                scope.spawn(move || work(member, io, workers, clock, outbox, stop))
+                let devices = &*devices_seen;
+                scope.spawn(move || work(member, io, workers, clock, outbox, devices, stop))
             })
             .collect();
         let checks = scope.spawn(|| health.run());
@@ -121,6 +134,7 @@ pub(crate) fn run<I: Device>(
         let mut tell = || {
             while let Some(event) = group.poll_event() {
                 words::log(event, &setup.interface_names);
+                devices_seen.look(event, &setup.interface_names, &signals.journal);
                 ready.look(event, || group.is_announced());
             }
         };
@@ -154,7 +168,7 @@ pub(crate) fn run<I: Device>(
             }
         }
     });
-    drop(control);
+    drop((control, served));
     print_services(&group.services(), capacity);
     log_frames(&frames);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -176,6 +190,7 @@ fn work<M: TableMemory, I: Device>(
     workers: NonZeroU16,
     clock: Clock,
     outbox: Option<&Outbox>,
+    devices: &Devices,
     stop: &AtomicBool,
 ) -> (I, Result<(), String>) {
     let _ending = Ending(stop);
@@ -189,11 +204,17 @@ fn work<M: TableMemory, I: Device>(
         member.set_waker(waker);
     }
     let mut buffers = TurnBuffers::new();
+    let (worker, mut published) = (member.place(), clock.now());
     let mut turns = || -> Result<(), I::Error> {
         while !stop.load(Ordering::Relaxed) {
             let received = member.turn(&mut io, &mut buffers, || clock.now())?;
             for letter in outbox.map(Outbox::take).unwrap_or_default() {
                 io.transmit(letter.port, &letter.meta, &letter.bytes)?;
+            }
+            let now = clock.now();
+            if now.saturating_duration_since(published) >= PUBLISH {
+                published = now;
+                devices.publish(worker, io.statistics());
             }
             if received == 0 {
                 io.flush()?;

@@ -23,8 +23,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use lvs_admin::config::Configuration;
-use lvs_admin::control;
 use lvs_admin::json::{ForcedState, HealthService};
+use lvs_admin::{control, metrics};
 use lvs_core::Instant;
 use lvs_core::config::{Change, ServiceKey};
 use lvs_core::connection::TableMemory;
@@ -177,6 +177,16 @@ impl<M: TableMemory> Health<M> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What metrics show of it.
+    pub(crate) fn report(&self) -> metrics::HealthReport {
+        report::figures(&self.state().monitor, self.clock.now())
+    }
+
+    /// Whose Ethernet addresses are asked for.
+    pub(crate) fn watched(&self) -> BTreeSet<IpAddr> {
+        self.state().watched.clone()
     }
 
     /// Frames for the worker that sends them.

@@ -1,6 +1,9 @@
 //! What health checks found, as log lines and as a listing.
 
+use std::time::SystemTime;
+
 use lvs_admin::json::{HealthCheck, HealthServer, HealthService};
+use lvs_admin::metrics::{self, HealthState};
 use lvs_core::Instant;
 use lvs_health::Monitor;
 use lvs_health::config::{PathMethod, Probe, SocketMethod};
@@ -73,6 +76,35 @@ pub(crate) fn listing(monitor: &Monitor, now: Instant) -> Vec<HealthService> {
     services.into_iter().map(service).collect()
 }
 
+/// What metrics show of it.
+pub(crate) fn figures(monitor: &Monitor, now: Instant) -> metrics::HealthReport {
+    let clock = SystemTime::now();
+    let mut report = metrics::HealthReport::default();
+    for one in monitor.services() {
+        let service = one.service;
+        report.services.push(metrics::ServiceReport { service, quorum: one.quorum, sorry: one.sorry });
+        report.servers.extend(monitor.servers(&service).map(|server| metrics::ServerReport {
+            service,
+            destination: *server.destination,
+            state: HealthState::from_slug(server.state.slug()).unwrap_or(HealthState::Unchecked),
+            reason: server.reason.map(|reason| reason.text().to_owned()),
+            since: clock.checked_sub(now.saturating_duration_since(server.since)),
+            unanswered: None,
+        }));
+    }
+    let of = monitor.statistics();
+    report.probes = metrics::Probes {
+        started: of.started,
+        successes: of.successes,
+        failures: of.failures,
+        undecided: of.undecided,
+        overdue: of.overdue,
+        late: of.late,
+        suspicions: of.suspicions,
+    };
+    report
+}
+
 /// What a check asks.
 fn words(probe: &Probe) -> String {
     match probe {
@@ -93,5 +125,31 @@ fn words(probe: &Probe) -> String {
             _ => "another".to_owned(),
         },
         _ => "another".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The monitor's names are those that metrics know.
+    #[test]
+    fn states_have_the_same_names_everywhere() {
+        use lvs_health::monitor::Forced;
+        let states = [
+            ServerState::AssumedUp,
+            ServerState::AssumedDown,
+            ServerState::Up,
+            ServerState::Down,
+            ServerState::Held,
+            ServerState::Forced(Forced::Up),
+            ServerState::Forced(Forced::Down),
+            ServerState::Forced(Forced::Maintenance { drain: None }),
+            ServerState::Waiting,
+            ServerState::InUse,
+        ];
+        for state in states {
+            assert!(HealthState::from_slug(state.slug()).is_some(), "{}", state.slug());
+        }
     }
 }
