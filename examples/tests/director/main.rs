@@ -15,6 +15,7 @@
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
 //! | `control.rs` | edits and listings while clients use it |
 //! | `health.rs` | real servers that fail in each way while clients fetch |
+//! | `operating.rs` | docs/operating.md, run as it stands |
 //! | `files.rs` | TOML, keepalived.conf, reload, check, plan |
 //! | `tap.rs` | on a TAP device of a bridge |
 //! | `xdp.rs` | the same over AF_XDP sockets |
@@ -27,6 +28,7 @@ mod files;
 mod health;
 mod listing;
 mod neighbours;
+mod operating;
 mod program;
 mod protocols;
 mod tap;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         control::TESTS,
         files::TESTS,
         health::TESTS,
+        operating::TESTS,
         workers::TESTS,
         usage::TESTS,
     ]
