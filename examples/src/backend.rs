@@ -71,7 +71,8 @@ impl Addresses {
 }
 
 /// An address as a subnet of its own.
-fn single(address: IpAddr) -> Option<Subnet> {
+#[must_use]
+pub fn single(address: IpAddr) -> Option<Subnet> {
     Subnet::new(address, if address.is_ipv4() { 32 } else { 128 })
 }
 

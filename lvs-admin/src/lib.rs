@@ -61,6 +61,8 @@ pub mod json;
 pub mod keepalived;
 pub mod knobs;
 pub mod listing;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod model;
 pub mod proc;
 pub mod rules;

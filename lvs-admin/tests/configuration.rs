@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lvs_admin::config::health::{
-    CheckKind, CommandCheck, DnsCheck, HttpCheck, HttpVersion, MaskedByte, Pattern, RecordType, Reply,
-    SorryServer, Target, Timing, Tls, UdpCheck, Url,
+    CheckKind, CommandCheck, DnsCheck, HttpCheck, HttpVersion, MaskedByte, OnDown, Pattern, RecordType,
+    Reply, SorryServer, Target, Timing, Tls, UdpCheck, Url, Via,
 };
 use lvs_admin::config::{
     Capacities, Check, Configuration, Difference, Interface, Server, ServerOrder, Service, ServiceHealth,
@@ -54,7 +54,11 @@ fn url() -> impl Strategy<Value = Url> {
 }
 
 fn kind() -> impl Strategy<Value = CheckKind> {
-    let tls = (any::<bool>(), option::of(word())).prop_map(|(send_sni, sni)| Tls { send_sni, sni });
+    let tls = (any::<[bool; 2]>(), option::of(word())).prop_map(|([send_sni, verify], sni)| Tls {
+        send_sni,
+        sni,
+        verify,
+    });
     let version = prop::sample::select(vec![HttpVersion::V1_0, HttpVersion::V1_0Close, HttpVersion::V1_1]);
     let http = (option::of(tls), version, any::<bool>(), vec(url(), 1..4))
         .prop_map(|(tls, version, fast_recovery, urls)| HttpCheck { tls, version, fast_recovery, urls });
@@ -81,22 +85,26 @@ fn kind() -> impl Strategy<Value = CheckKind> {
 fn check() -> impl Strategy<Value = Check> {
     let any_address = || any::<bool>().prop_flat_map(address);
     let port = || option::of(1..=u16::MAX);
-    let target = (option::of(any_address()), port(), option::of(any_address()), port())
-        .prop_map(|(address, port, source, source_port)| Target { address, port, source, source_port });
-    let timing = (time(false), time(false), 0..5u32, time(true), time(true)).prop_map(
-        |(delay_loop, connect_timeout, retry, delay_before_retry, warmup)| Timing {
+    let via = prop::sample::select(vec![Via::Vip, Via::Rip]);
+    let target = (via, option::of(any_address()), port(), option::of(any_address()), port()).prop_map(
+        |(via, address, port, source, source_port)| Target { via, address, port, source, source_port },
+    );
+    let timing = (time(false), time(false), (0..5u32, 1..5u32), time(true), time(true)).prop_map(
+        |(delay_loop, connect_timeout, (retry, rise), delay_before_retry, warmup)| Timing {
             delay_loop,
             connect_timeout,
             retry,
+            rise,
             delay_before_retry,
             warmup,
         },
     );
-    (kind(), target, timing, any::<bool>()).prop_map(|(kind, target, timing, alpha)| Check {
-        kind,
-        target,
-        timing,
-        alpha,
+    (kind(), target, timing, any::<bool>()).prop_map(|(kind, mut target, timing, alpha)| {
+        // Only these can take either way.
+        if !matches!(kind, CheckKind::Tcp | CheckKind::Http(HttpCheck { tls: None, .. })) {
+            target.via = Via::Vip;
+        }
+        Check { kind, target, timing, alpha }
     })
 }
 
@@ -132,9 +140,21 @@ fn near_key() -> impl Strategy<Value = ServiceKey> {
 fn whole_service(key: ServiceKey) -> impl Strategy<Value = Service> {
     let sorry = (address(key.is_ipv6()), any::<bool>())
         .prop_map(|(address, inhibit)| SorryServer { address, inhibit });
-    let health = (1..5u32, 0..5u32, option::of(sorry)).prop_map(|(quorum, hysteresis, sorry_server)| {
-        ServiceHealth { quorum, hysteresis: hysteresis.min(quorum - 1), sorry_server }
-    });
+    let on_down = prop_oneof![
+        Just(OnDown::Automatic),
+        Just(OnDown::Quiesce),
+        Just(OnDown::Remove),
+        time(true).prop_map(OnDown::Drain),
+    ];
+    let health = (on_down, any::<bool>(), 1..5u32, 0..5u32, option::of(sorry)).prop_map(
+        |(on_down, damping, quorum, hysteresis, sorry_server)| ServiceHealth {
+            on_down,
+            damping,
+            quorum,
+            hysteresis: hysteresis.min(quorum - 1),
+            sorry_server,
+        },
+    );
     (service(key), server(key), health).prop_map(|(config, servers, health)| Service {
         config,
         servers,

@@ -42,6 +42,8 @@
 //!             frames.iter().for_each(|frame| examination.handle_frame(clock(), frame));
 //!             frames.iter().map(|_| Verdict::Pass).collect::<Verdicts>()
 //!         })?;
+//!         // What happens to ports does not matter here; but a wait is over at once until it has been fetched.
+//!         while io.poll_event().is_some() {}
 //!         if received == 0 {
 //!             io.wait(examination.poll_timeout().map(|due| due.saturating_duration_since(clock())))?;
 //!         }

@@ -19,7 +19,7 @@ pub(crate) const RULES: &str = "rules.ipvs";
 pub(crate) struct Cluster {
     pub(crate) net: Topology,
     pub(crate) directory: TempDir,
-    _web: Vec<http::Server>,
+    web: Vec<Option<http::Server>>,
 }
 
 /// The addresses of which family.
@@ -40,9 +40,22 @@ impl Cluster {
         let web: Result<Vec<_>, _> = net
             .servers
             .iter()
-            .map(|server| http::Server::start(&server.host, everywhere, server.host.name()))
+            .map(|server| http::Server::start(&server.host, everywhere, server.host.name()).map(Some))
             .collect();
-        Ok(Self { net, directory: TempDir::new()?, _web: web? })
+        Ok(Self { net, directory: TempDir::new()?, web: web? })
+    }
+
+    /// Ends a web server: its host refuses connections.
+    pub(crate) fn stop_web(&mut self, server: usize) {
+        self.web[server] = None;
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart_web(&mut self, server: usize) -> Result<(), Failed> {
+        let everywhere = SocketAddr::new([0; 16].into(), 80);
+        let host = &self.net.servers[server].host;
+        self.web[server] = Some(http::Server::start(host, everywhere, host.name())?);
+        Ok(())
     }
 
     pub(crate) fn vip(&self, family: Family) -> IpAddr {

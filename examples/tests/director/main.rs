@@ -14,6 +14,8 @@
 //! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
 //! | `control.rs` | edits and listings while clients use it |
+//! | `health.rs` | real servers that fail in each way while clients fetch |
+//! | `operating.rs` | docs/operating.md, run as it stands |
 //! | `files.rs` | TOML, keepalived.conf, reload, check, plan |
 //! | `tap.rs` | on a TAP device of a bridge |
 //! | `xdp.rs` | the same over AF_XDP sockets |
@@ -23,8 +25,10 @@ mod balancing;
 mod cluster;
 mod control;
 mod files;
+mod health;
 mod listing;
 mod neighbours;
+mod operating;
 mod program;
 mod protocols;
 mod tap;
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         balancing::TESTS,
         control::TESTS,
         files::TESTS,
+        health::TESTS,
+        operating::TESTS,
         workers::TESTS,
         usage::TESTS,
     ]

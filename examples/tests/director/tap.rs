@@ -20,7 +20,15 @@ pub(crate) const TESTS: &[Test] = &[
     ("on_a_tap_that_is_there_no_rights_are_needed", kept),
     ("on_a_tap_that_is_deleted_the_director_ends", deleted),
     ("on_a_tap_what_is_wrong_is_named_with_its_cure", wrong),
+    ("on_a_tap_a_server_that_loses_its_vip_is_found", lost_vip),
 ];
+
+fn lost_vip() -> Outcome {
+    let cluster = Cluster::b(2)?;
+    firewall(&cluster, "0");
+    let options = format!("{OPTIONS} --dip 192.168.0.207/24 --gateway 192.168.0.15");
+    crate::health::finds_a_lost_vip(&cluster, host(&cluster), &options)
+}
 
 /// The bridge of a switch of the lab.
 const BRIDGE: &str = "bridge";

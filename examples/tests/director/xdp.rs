@@ -23,7 +23,15 @@ pub(crate) const TESTS: &[Test] = &[
     ("over_xdp_workers_carry_an_upload_byte_for_byte", workers_upload),
     ("over_xdp_workers_without_queues_are_refused_with_the_cure", workers_refused),
     ("over_xdp_a_second_director_is_refused", second),
+    ("over_xdp_a_server_that_loses_its_vip_is_found", lost_vip),
 ];
+
+/// The probe address is the director's own: the kernel keeps what is for its DIP.
+fn lost_vip() -> Outcome {
+    let cluster = cluster()?;
+    let options = format!("--io xdp {}", cluster.interfaces(Family::V4));
+    crate::health::finds_a_lost_vip(&cluster, &cluster.net.director, &options)
+}
 
 /// Why AF_XDP cannot be used here, if it cannot.
 pub(crate) fn refusal() -> Option<String> {

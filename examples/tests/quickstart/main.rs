@@ -3,6 +3,8 @@
 //! Where namespaces are not allowed the tests that need them say so and count as ignored.
 
 #[cfg(target_os = "linux")]
+mod arp_problem;
+#[cfg(target_os = "linux")]
 mod endings;
 #[cfg(target_os = "linux")]
 mod output;

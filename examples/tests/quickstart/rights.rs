@@ -7,6 +7,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
+use crate::arp_problem::tells;
 use crate::program::{CHECKS, Outcome, PROGRAM, REFUSED, object, run_well};
 
 /// Why the program cannot work on this machine, if it cannot.
@@ -52,6 +53,15 @@ pub(crate) fn ordinary_user() -> Outcome {
     let object = run_well(command.arg("--json"))?;
     assert_eq!(object["io"], "afpacket");
     Ok(())
+}
+
+pub(crate) fn ordinary_user_arp_problem() -> Outcome {
+    let (mut command, _directory) = as_ordinary_user()?;
+    tells(&mut command, "afpacket").map(drop)
+}
+
+pub(crate) fn arp_problem_where_refused() -> Outcome {
+    tells(&mut without_rights(&[PROGRAM]), "sim").map(drop)
 }
 
 /// A command in which neither root's rights nor user namespaces are to be had: root of a user namespace that

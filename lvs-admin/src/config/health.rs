@@ -6,11 +6,18 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lvs_core::config::Timeouts;
+
 use super::{Configuration, Server, duration};
 
 /// When a service has enough real servers, and what stands in if it has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceHealth {
+    /// What becomes of a real server that is down, unless it says [`inhibit_on_failure`](super::Server::inhibit_on_failure).
+    /// Default automatic; keepalived's is to remove it.
+    pub on_down: OnDown,
+    /// Whether a server that goes up and down again and again is kept out for a while. Default yes.
+    pub damping: bool,
     /// The weight that the real servers which are up must have together. Default 1.
     pub quorum: u32,
     /// How much more than the quorum brings it back, and how much less loses it. Below the quorum. Default 0.
@@ -21,7 +28,49 @@ pub struct ServiceHealth {
 
 impl Default for ServiceHealth {
     fn default() -> Self {
-        Self { quorum: 1, hysteresis: 0, sorry_server: None }
+        Self { on_down: OnDown::Automatic, damping: true, quorum: 1, hysteresis: 0, sorry_server: None }
+    }
+}
+
+/// What becomes of a real server that is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDown {
+    /// Weight 0, so that its connections go on and it keeps its place; but removed where the scheduler would refuse clients that
+    /// it gives to a server of weight 0 (dh, sh and mh without fallback).
+    #[default]
+    Automatic,
+    /// Weight 0.
+    Quiesce,
+    /// Removed, and added again when it is back.
+    Remove,
+    /// Weight 0, and what is left of its connections is ended after this time.
+    Drain(Duration),
+}
+
+/// As in the TOML file.
+impl fmt::Display for OnDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Automatic => f.write_str("auto"),
+            Self::Quiesce => f.write_str("quiesce"),
+            Self::Remove => f.write_str("remove"),
+            Self::Drain(deadline) => write!(f, "drain {}", duration::text(*deadline)),
+        }
+    }
+}
+
+impl OnDown {
+    /// The reverse of its text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "auto" => Self::Automatic,
+            "quiesce" => Self::Quiesce,
+            "remove" => Self::Remove,
+            _ => {
+                let deadline = duration::parse(text.strip_prefix("drain ")?.trim())?;
+                Self::Drain(Some(deadline).filter(|time| *time <= Timeouts::MAX)?)
+            }
+        })
     }
 }
 
@@ -50,6 +99,9 @@ pub struct Check {
 /// Where a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Target {
+    /// The way that the question takes, if it is [`Tcp`](CheckKind::Tcp) or [`Http`](CheckKind::Http) without TLS. Default that
+    /// of clients.
+    pub via: Via,
     /// The address that is asked. Default the real server's.
     pub address: Option<IpAddr>,
     /// The port that is asked, not 0. Default the service's.
@@ -58,6 +110,17 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// The port that asks, not 0. Default any.
     pub source_port: Option<u16>,
+}
+
+/// The way that a question takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Via {
+    /// The way of clients' packets: to the real server's Ethernet address, for the VIP. Finds servers that lack the VIP. Where an
+    /// address that asks or is asked is named, it is [`Rip`](Self::Rip) all the same.
+    #[default]
+    Vip,
+    /// To the real server's own address, over the kernel's sockets.
+    Rip,
 }
 
 /// How often is asked, and when an answer counts as missing. Each time at most 31 days.
@@ -69,6 +132,8 @@ pub struct Timing {
     pub connect_timeout: Duration,
     /// How often a failed check of a server that is up is repeated before it counts as down. Default 1, dns 3, command 0.
     pub retry: u32,
+    /// How many good answers in a row bring a server back. Not 0. Default 1.
+    pub rise: u32,
     /// The time before such a repetition. Default 1 s, http 3 s, dns the `delay_loop`.
     pub delay_before_retry: Duration,
     /// The first check comes at a random time within this. Default the `delay_loop`.
@@ -135,7 +200,7 @@ impl CheckKind {
 /// Which pages have to come, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// Over TLS. Certificates are not verified, as in keepalived.
+    /// Over TLS.
     pub tls: Option<Tls>,
     /// Which HTTP is spoken. Default 1.0.
     pub version: HttpVersion,
@@ -152,6 +217,9 @@ pub struct Tls {
     pub send_sni: bool,
     /// The name to say.
     pub sni: Option<String>,
+    /// Whether the certificate has to lead to a well-known root and name the host. In the TOML file yes
+    /// unless it says no; keepalived never looks.
+    pub verify: bool,
 }
 
 /// HTTP as spoken by a check.
@@ -350,6 +418,9 @@ impl fmt::Display for Check {
             [timing.delay_loop, timing.connect_timeout, timing.delay_before_retry, timing.warmup]
                 .map(duration::text);
         write!(f, " every {every} timeout {timeout} retry {} after {after} warmup {warmup}", timing.retry)?;
+        if timing.rise != 1 {
+            write!(f, " rise {}", timing.rise)?;
+        }
         if *alpha {
             f.write_str(" alpha")?;
         }
@@ -365,11 +436,12 @@ impl fmt::Display for Check {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, port, source, source_port } = self;
+        let Self { via, address, port, source, source_port } = self;
         let mut part = |name: &str, value: Option<String>| match value {
             Some(value) => write!(f, " {name} {value}"),
             None => Ok(()),
         };
+        part("via", (*via == Via::Rip).then(|| "rip".to_owned()))?;
         part("to", address.map(|address| address.to_string()))?;
         part("port", port.map(|port| port.to_string()))?;
         part("from", source.map(|source| source.to_string()))?;
@@ -381,8 +453,9 @@ impl fmt::Display for HttpCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tls, version, fast_recovery, urls } = self;
         write!(f, " HTTP/{}", version.name())?;
-        if let Some(Tls { send_sni, sni }) = tls {
+        if let Some(Tls { send_sni, sni, verify }) = tls {
             f.write_str(if *send_sni { " sni" } else { "" })?;
+            f.write_str(if *verify { "" } else { " unverified" })?;
             if let Some(name) = sni {
                 write!(f, " sni-name {name:?}")?;
             }
@@ -494,8 +567,9 @@ pub fn listing(out: &mut impl Write, configuration: &Configuration) -> fmt::Resu
         if service.health == ServiceHealth::default() && service.servers.iter().all(plain) {
             continue;
         }
-        let ServiceHealth { quorum, hysteresis, sorry_server } = service.health;
-        write!(out, "{} quorum {quorum} hysteresis {hysteresis}", service.config.key)?;
+        let ServiceHealth { on_down, damping, quorum, hysteresis, sorry_server } = service.health;
+        write!(out, "{} on-down {on_down} quorum {quorum} hysteresis {hysteresis}", service.config.key)?;
+        out.write_str(if damping { "" } else { " no-damping" })?;
         if let Some(SorryServer { address, inhibit }) = sorry_server {
             write!(out, " sorry {address}{}", if inhibit { " inhibit" } else { "" })?;
         }

@@ -10,6 +10,7 @@ use lvs_core::connection::ConnectionRecord;
 use lvs_core::listing::ServiceListing;
 
 use super::message::{Answer, Refusal, Reply, Request, Traced, write_request};
+use crate::json::HealthService;
 
 /// How long a director may take for an answer. An edit waits for all workers; a reload reads files.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -128,6 +129,25 @@ impl Client {
             }
             if !more {
                 return Ok((all, size));
+            }
+            reply = self.next()?;
+        }
+    }
+
+    /// How the services that are checked are.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn health(&mut self) -> Result<Vec<HealthService>, CallError> {
+        let mut all = Vec::new();
+        let mut reply = self.call(&Request::Health)?;
+        loop {
+            let Reply::Health { services, more } = reply else {
+                return Err(strange(&reply));
+            };
+            all.extend(services);
+            if !more {
+                return Ok(all);
             }
             reply = self.next()?;
         }

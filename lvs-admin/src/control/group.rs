@@ -1,6 +1,7 @@
 //! Requests carried out on a [`DirectorGroup`]: what a director program hands to the [`Server`](super::Server).
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use super::message::{Fault, Knob, Refusal, Reply, Request, VERSION};
 use super::server::{Caller, Handler};
 use super::trace::{self, Tracer};
 use crate::config::{self, Configuration};
-use crate::json::{Plan, Service};
+use crate::json::{ForcedState, HealthService, Plan, Service};
 use crate::model::{Model, Service as Plain};
 use crate::rules::{self, Problem, RulesError};
 use crate::save::{self, save};
 use crate::{json, knobs};
 
+/// The most seconds until a server in maintenance loses its connections.
+const LONGEST_DRAIN: u64 = 31 * 86_400;
 /// Services in a portion of a listing.
 const SERVICES: usize = 64;
 /// Connections in a portion.
@@ -42,6 +45,21 @@ pub trait File: Send + Sync {
     fn plan(&self, configuration: Configuration) -> Result<Plan, String>;
 }
 
+/// The health checks of a program.
+pub trait Health: Send + Sync {
+    /// How the services that are checked are.
+    fn listing(&self) -> Vec<HealthService>;
+
+    /// Takes an operator's word for a server, of one service or wherever it serves. Answers in how many services it is.
+    fn force(
+        &self,
+        service: Option<ServiceKey>,
+        server: IpAddr,
+        state: ForcedState,
+        deadline: Option<Duration>,
+    ) -> usize;
+}
+
 /// What a program has to say of edits before they are carried out, besides what the director itself refuses.
 pub type Check = dyn Fn(&[Change]) -> Result<(), String> + Send + Sync;
 
@@ -53,6 +71,7 @@ pub struct GroupHandler<M: TableMemory, C> {
     file: Option<Box<dyn File>>,
     check: Option<Box<Check>>,
     tracer: Option<Arc<Tracer>>,
+    health: Option<Arc<dyn Health>>,
     /// One edit after the other: what an edit is checked against must not change before it is carried out.
     edits: Mutex<()>,
 }
@@ -61,13 +80,29 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     /// For a group that lives by this clock. `version` is the program's.
     #[must_use]
     pub fn new(group: DirectorGroup<M>, clock: C, version: &'static str) -> Self {
-        Self { group, clock, version, file: None, check: None, tracer: None, edits: Mutex::new(()) }
+        Self {
+            group,
+            clock,
+            version,
+            file: None,
+            check: None,
+            health: None,
+            tracer: None,
+            edits: Mutex::new(()),
+        }
     }
 
     /// With a file that can be read again.
     #[must_use]
     pub fn with_file(mut self, file: Box<dyn File>) -> Self {
         self.file = Some(file);
+        self
+    }
+
+    /// With health checks.
+    #[must_use]
+    pub fn with_health(mut self, health: Arc<dyn Health>) -> Self {
+        self.health = Some(health);
         self
     }
 
@@ -98,6 +133,45 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     fn file(&self) -> Result<&dyn File, Refusal> {
         let none = || Refusal::new(Fault::Unavailable, "this director was started without a file to reload");
         self.file.as_deref().ok_or_else(none)
+    }
+
+    fn checks(&self) -> Result<&dyn Health, Refusal> {
+        let none = || Refusal::new(Fault::Unavailable, "this director makes no health checks");
+        self.health.as_deref().ok_or_else(none)
+    }
+
+    fn health(&self, caller: &mut Caller<'_>) -> Result<(), Refusal> {
+        let mut services = self.checks()?.listing();
+        loop {
+            let rest = services.split_off(services.len().min(SERVICES));
+            let more = !rest.is_empty();
+            // A client that has gone wants no refusal either.
+            if caller.answer(Reply::Health { services, more }).is_err() || !more {
+                return Ok(());
+            }
+            services = rest;
+        }
+    }
+
+    fn force(
+        &self,
+        service: Option<json::Key>,
+        server: IpAddr,
+        state: ForcedState,
+        deadline: Option<u64>,
+    ) -> Result<Reply, Refusal> {
+        if deadline.is_some_and(|deadline| state != ForcedState::Maintenance || deadline > LONGEST_DRAIN) {
+            let text = format!(
+                "a deadline goes with maintenance, and has at most {LONGEST_DRAIN} seconds (31 days)"
+            );
+            return Err(Refusal::new(Fault::Malformed, text));
+        }
+        let deadline = deadline.map(Duration::from_secs);
+        match self.checks()?.force(service.map(ServiceKey::from), server, state, deadline) {
+            0 => Err(Refusal::new(Fault::Refused, format!("{server} is in no service that is checked"))),
+            1 => Ok(Reply::Done { notes: Vec::new() }),
+            count => Ok(Reply::Done { notes: vec![format!("in {count} services")] }),
+        }
     }
 
     fn plan(&self, text: &str) -> Result<Plan, Refusal> {
@@ -176,7 +250,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         Ok(Reply::Done { notes: note.iter().map(ToString::to_string).collect() })
     }
 
-    fn drain(&self, service: json::Key, address: std::net::IpAddr, deadline: u64) -> Result<Reply, Refusal> {
+    fn drain(&self, service: json::Key, address: IpAddr, deadline: u64) -> Result<Reply, Refusal> {
         let service = ServiceKey::from(service);
         let deadline = Duration::from_secs(deadline);
         let _alone = self.editing();
@@ -252,6 +326,10 @@ where
             Request::Save => self.save()?,
             Request::Statistics => self.statistics(),
             Request::Reload => Reply::Done { notes: self.reload()? },
+            Request::Health => return self.health(caller),
+            Request::Force { service, server, state, deadline } => {
+                self.force(service, server, state, deadline)?
+            }
             Request::Plan { configuration } => Reply::Plan(self.plan(&configuration)?),
             Request::Trace { filter } => return self.trace(&filter, caller),
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Connection, Explained, Key, Plan, Service, Timeouts, Usage};
+use crate::json::{Connection, Explained, ForcedState, HealthService, Key, Plan, Service, Timeouts, Usage};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -55,6 +55,21 @@ pub enum Request {
     Statistics,
     /// Reads its files again and carries out the difference.
     Reload,
+    /// How the services that are checked are; comes in portions.
+    Health,
+    /// Takes an operator's word for how a server is, whatever its checks say, until it is taken back. It survives a reload.
+    Force {
+        /// The service; all that the server serves in, if none is named.
+        #[serde(default)]
+        service: Option<Key>,
+        /// The real server.
+        server: IpAddr,
+        /// How it is.
+        state: ForcedState,
+        /// With maintenance: seconds until what is left of its connections is ended.
+        #[serde(default)]
+        deadline: Option<u64>,
+    },
     /// What would another configuration do?
     Plan {
         /// The configuration as TOML text; what [`config::toml::write`](crate::config::toml::write) writes, whatever file it
@@ -117,6 +132,13 @@ pub enum Reply {
     Statistics(std::collections::BTreeMap<String, u64>),
     /// To [`Request::Plan`].
     Plan(Plan),
+    /// To [`Request::Health`].
+    Health {
+        /// Some of them.
+        services: Vec<HealthService>,
+        /// Whether another line follows.
+        more: bool,
+    },
     /// To [`Request::Trace`], again and again: an empty one at once, and when nothing happened for some seconds.
     Traced(Traced),
 }

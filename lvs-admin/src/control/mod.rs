@@ -32,7 +32,7 @@ mod server;
 mod trace;
 
 pub use client::{CallError, Client};
-pub use group::{Check, File, GroupHandler};
+pub use group::{Check, File, GroupHandler, Health};
 pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, Traced, TracedFrame, VERSION};
 pub use server::{Caller, Handler, MAX_CLIENTS, Server, ServerError};
 pub use trace::{

@@ -56,10 +56,8 @@ impl Caller<'_> {
         }
         // A client that has said its last word may still listen; one that has closed the connection does not.
         let mut look = [nix::poll::PollFd::new(self.stream.as_fd(), nix::poll::PollFlags::empty())];
-        match nix::poll::poll(&mut look, nix::poll::PollTimeout::ZERO) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => true,
-            _ => false,
-        }
+        let seen = nix::poll::poll(&mut look, nix::poll::PollTimeout::ZERO);
+        matches!(seen, Ok(0) | Err(nix::errno::Errno::EINTR))
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod connection;
 mod explained;
+mod health;
 mod plan;
 mod service;
 
 pub use connection::{Connection, Usage};
 pub use explained::{Explained, Sent};
+pub use health::{ForcedState, HealthCheck, HealthServer, HealthService};
 pub use plan::{Plan, PlanEdit, PlanKind, ServicePlan};
 pub use service::{Key, Persistence, Rates, Server, Service, Statistics, Timeouts};
 

@@ -13,7 +13,7 @@ use super::group::{Member, What, address_of};
 use super::settings::Settings;
 use super::tree::Node;
 use super::{check, group, value, words};
-use crate::config::health::{self, SorryServer};
+use crate::config::health::{self, OnDown, SorryServer};
 use crate::config::{Assembly, Check, FileError, Place, Server, ServiceHealth, cure, excerpt, nearest};
 use crate::flags;
 
@@ -263,7 +263,7 @@ impl<'n> Draft<'n> {
     }
 
     fn health(&self, assembly: &mut Assembly) -> Result<ServiceHealth, FileError> {
-        let mut health = ServiceHealth::default();
+        let mut health = ServiceHealth { on_down: OnDown::Remove, ..ServiceHealth::default() };
         let mut inhibit = false;
         for node in &self.nodes {
             match node.keyword.as_str() {

@@ -50,6 +50,7 @@ impl Settings {
             delay_loop,
             connect_timeout: self.connect_timeout.unwrap_or(Timing::CONNECT_TIMEOUT),
             retry: self.retry.unwrap_or(kind.default_retry()),
+            rise: 1,
             delay_before_retry: self
                 .delay_before_retry
                 .unwrap_or_else(|| kind.default_delay_before_retry(delay_loop)),

@@ -211,6 +211,14 @@ pub enum UdpReply {
     Any,
     /// A datagram that begins with these bytes (`require_reply`).
     Begins(Vec<u8>),
+    /// A datagram with a length of these, and with these bits as far as it goes (`require_reply` with `x`, `min_reply_length`,
+    /// `max_reply_length`).
+    Matches {
+        /// Bytes, each with the bits of it that count.
+        pattern: Vec<(u8, u8)>,
+        /// Lengths in bytes.
+        lengths: RangeInclusive<usize>,
+    },
 }
 
 /// A datagram to send, and what must come back.

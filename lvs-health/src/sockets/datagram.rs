@@ -82,7 +82,13 @@ impl Datagram {
         match &self.expects {
             Expects::Udp(UdpReply::NotNeeded | UdpReply::Any) => Some(Outcome::SUCCESS),
             Expects::Udp(UdpReply::Begins(wanted)) if bytes.starts_with(wanted) => Some(Outcome::SUCCESS),
-            Expects::Udp(UdpReply::Begins(_)) => Some(Outcome::failure(
+            Expects::Udp(UdpReply::Matches { pattern, lengths })
+                if lengths.contains(&bytes.len())
+                    && pattern.iter().zip(bytes).all(|((value, mask), byte)| (value ^ byte) & mask == 0) =>
+            {
+                Some(Outcome::SUCCESS)
+            }
+            Expects::Udp(UdpReply::Begins(_) | UdpReply::Matches { .. }) => Some(Outcome::failure(
                 FailureKind::Content,
                 format!("the answer from {target} is not the expected one"),
             )),

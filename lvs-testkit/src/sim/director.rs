@@ -61,6 +61,11 @@ impl DirectorNode {
         self.passed
     }
 
+    /// Sends a frame as it is, past the director: as another program on its host would.
+    pub fn transmit(&mut self, port: PortId, frame: Vec<u8>) {
+        self.outgoing.push_back((port, frame));
+    }
+
     /// Shows every decision from now on.
     pub fn observe(&mut self, observer: impl FnMut(Instant, &Observation<'_>) + 'static) {
         self.observer = Some(Box::new(observer));

@@ -1,12 +1,12 @@
 //! Directors that restart, share a VIP, or have servers that fail.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lvs_core::config::{
     DestinationConfig, Knobs, OnMiss, SchedulerFlags, SchedulerKind, ServiceConfig, ServiceKey,
 };
-use lvs_core::{Change, DirectorConfig, Event, MacAddr};
-use lvs_testkit::frames::Summary;
+use lvs_core::{Change, DirectorConfig, Event, MacAddr, PortId};
+use lvs_testkit::frames::{self, Summary};
 use lvs_testkit::sim::{
     CapturedFrame, Connection, ConnectionId, DirectorNode, LinkOptions, NodeId, Phase, Topology,
     TopologyOptions,
@@ -202,4 +202,20 @@ fn one_segment_serves() {
     net.settle();
     let pages: Vec<_> = (0..4).map(|_| net.fetch(vip, "/").unwrap()).collect();
     assert!(pages[0] == pages[2] && pages[1] == pages[3] && pages[0] != pages[1], "{pages:?}");
+}
+
+/// What another program on the director's host sends leaves as it is, and neither the director nor its counters know of it.
+#[test]
+fn a_program_beside_the_director_can_send() {
+    let (mut net, vip) = web(TopologyOptions::default());
+    let (director, server) = (net.director, net.servers[0]);
+    let (capture, before) = (net.net.capture(server.host, 0), net.net[director].director().statistics());
+    let (IpAddr::V4(rip), IpAddr::V4(vip)) = (server.addresses.v4, vip.ip()) else {
+        panic!("topology B has IPv4")
+    };
+    let frame = frames::arp_request(net.director_macs[0], vip, rip).build();
+    net.net[director].transmit(PortId(0), frame.clone());
+    net.net.run_until_idle(SECOND);
+    assert!(net.net.captured(capture).iter().any(|seen| seen.bytes == frame));
+    assert_eq!(net.net[director].director().statistics().transmitted, before.transmitted);
 }

@@ -10,8 +10,10 @@
 //! | `setup.rs` | what is to be run, checked before anything starts |
 //! | `privileges.rs` | rights, given up once the devices are open |
 //! | `workers.rs` | the run loops |
+//! | `health` | the checks of real servers |
 //! | `control.rs` | the socket by which `lvsadm` edits and lists |
 //! | `reload.rs` | the file read again while it runs, and what that would do |
+//! | `metrics.rs` | what can be seen over HTTP |
 //! | `service_manager.rs` | systemd, if it started this |
 //! | `ask.rs` | `director check` and `director plan` |
 //!
@@ -20,6 +22,8 @@
 
 mod ask;
 mod control;
+mod health;
+mod metrics;
 mod options;
 mod privileges;
 mod reload;
@@ -35,13 +39,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lvs_admin::listing::{self, Columns, Order, Style};
+use lvs_admin::metrics::Journal;
 use lvs_core::Event;
 use lvs_core::io::IoStatistics;
 use lvs_core::listing::ServiceListing;
 use lvs_examples::backend::{Io, open_taps, open_xdp, open_xdp_group};
 use lvs_io_afpacket::{PacketConfig, PacketIo};
+use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::options::{Command, Options};
+use crate::options::{Command, LogFormat, Options};
 use crate::setup::Setup;
 
 /// What went wrong before the director ran.
@@ -53,7 +61,8 @@ fn main() -> ExitCode {
         Command::Check(source) => return ask::check(&source),
         Command::Plan { source, socket, json } => return ask::plan(&source, socket, json),
     };
-    start_log();
+    let journal = metrics::journal();
+    start_log(options.log_format, journal.clone());
     let setup = match Setup::make(&options) {
         Ok(setup) => setup,
         Err(error) => {
@@ -64,7 +73,7 @@ fn main() -> ExitCode {
     for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
-    match start_and_run(setup, options) {
+    match start_and_run(setup, options, journal) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error}");
@@ -73,12 +82,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_log() {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+fn start_log(format: LogFormat, journal: Journal) {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            // The fields of an event are for machines: its message says the same in words.
+            let message_only = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            });
+            log.with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .fmt_fields(message_only)
+                .finish()
+                .with(metrics::Copy(journal))
+                .init();
+        }
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_current_span(false)
+            .finish()
+            .with(metrics::Copy(journal))
+            .init(),
+    }
 }
 
 /// What others ask of this process.
@@ -87,11 +115,13 @@ struct Signals {
     stop: Arc<AtomicBool>,
     /// SIGHUP came.
     hangup: Arc<AtomicBool>,
+    /// The latest lines of the log, for whoever looks.
+    journal: Journal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let signals = Self { stop: Arc::default(), hangup: Arc::default() };
+    fn listen(journal: Journal) -> std::io::Result<Self> {
+        let signals = Self { stop: Arc::default(), hangup: Arc::default(), journal };
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
         }
@@ -101,8 +131,12 @@ impl Signals {
 }
 
 /// Runs until told to stop. An error means that it did not get to run.
-fn start_and_run(setup: Setup, options: Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let signals = Signals::listen()?;
+fn start_and_run(
+    setup: Setup,
+    options: Options,
+    journal: Journal,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let signals = Signals::listen(journal)?;
     match setup.io {
         Io::Afpacket => {
             let config = PacketConfig::new(setup.ports.iter().cloned());
@@ -151,7 +185,7 @@ impl Ready {
     fn look(&mut self, event: Event, is_announced: impl Fn() -> bool) {
         if !self.announced && matches!(event, Event::Announced { .. }) && is_announced() {
             self.announced = true;
-            tracing::info!("ready");
+            tracing::info!(event = "ready", "ready");
         }
     }
 }

@@ -69,6 +69,11 @@ struct Raw {
     #[arg(long, value_name = "ADDRESS=MAC", value_parser = parse_neighbour)]
     neighbour: Vec<(IpAddr, MacAddr)>,
 
+    /// Address that health checks come from, which no host has, in the subnet of the real servers; once a family. Default: the DIP.
+    /// Where the host's kernel has the DIP, checks over it see only whether a server takes connections (half-open)
+    #[arg(long, value_name = "ADDRESS")]
+    probe_address: Vec<IpAddr>,
+
     /// How frames reach the director. Default: what the file says, else afpacket
     #[arg(long, value_name = "BACKEND", value_enum)]
     io: Option<Io>,
@@ -89,6 +94,15 @@ struct Raw {
     /// $XDG_RUNTIME_DIR/lvs/director.sock; where another director has that one, a warning says so and there is none
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+
+    /// Where metrics for Prometheus (/metrics), a page for people (/) and its figures (/stats.json) can be fetched: a port of
+    /// 127.0.0.1, or an address and a port. Read-only. Default: nowhere
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    metrics: Option<String>,
+
+    /// The log on standard error: lines for people, or JSON objects with fields for machines
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
 
     /// No control socket
     #[arg(long, conflicts_with = "control")]
@@ -170,16 +184,32 @@ pub(crate) struct Options {
     sysctl: Vec<String>,
     /// Fixed Ethernet addresses.
     neighbours: Vec<(IpAddr, MacAddr)>,
+    /// Where health checks come from.
+    probe_addresses: Vec<IpAddr>,
     /// How frames come and go.
     io: Option<Io>,
     /// How many threads take frames.
     workers: Option<NonZeroU16>,
     /// Capacity of the connection table.
     max_connections: Option<u32>,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<String>,
+    /// What the log looks like.
+    pub(crate) log_format: LogFormat,
     /// Where the control socket is.
     pub(crate) control: Control,
     /// Whether a VIP on the host's kernel is no error.
     allow_local_vip: bool,
+}
+
+/// What the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// JSON objects, a line each.
+    Json,
 }
 
 /// Where the control socket is.
@@ -238,9 +268,12 @@ impl Options {
             source,
             sysctl: raw.sysctl,
             neighbours: raw.neighbour,
+            probe_addresses: raw.probe_address,
             io: raw.io,
             workers: raw.workers,
             max_connections: raw.max_connections,
+            metrics: raw.metrics,
+            log_format: raw.log_format,
             control: match raw.control {
                 Some(path) => Control::At(path),
                 None if raw.no_control => Control::Nowhere,
@@ -270,6 +303,9 @@ impl Options {
                 "{} names no interface; add [[interface]] to it, or --interface",
                 self.source
             ));
+        }
+        if !self.probe_addresses.is_empty() {
+            configuration.probe_addresses.clone_from(&self.probe_addresses);
         }
         if let Some(io) = self.io {
             io.name().clone_into(&mut configuration.io);

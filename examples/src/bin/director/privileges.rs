@@ -14,12 +14,17 @@ pub(crate) struct Kept {
 }
 
 /// What a director with these devices needs while it runs. Sockets and queues stay open without any right; what was done to a TAP
-/// device's bridge is to be put back at the end.
-pub(crate) fn needed(io: Io) -> CapsHashSet {
-    match io {
-        Io::Afpacket | Io::Xdp => CapsHashSet::new(),
-        Io::Tap => CapsHashSet::from([Capability::CAP_NET_ADMIN]),
+/// device's bridge is to be put back at the end; an echo request over the host's kernel takes a right where the system does not
+/// let this group send them.
+pub(crate) fn needed(io: Io, pings: bool) -> CapsHashSet {
+    let mut needed = CapsHashSet::new();
+    if io == Io::Tap {
+        needed.insert(Capability::CAP_NET_ADMIN);
     }
+    if pings {
+        needed.insert(Capability::CAP_NET_RAW);
+    }
+    needed
 }
 
 /// Gives up everything else, for the calling thread and those that it starts: call it before any other thread runs.

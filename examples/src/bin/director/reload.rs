@@ -3,18 +3,22 @@
 //! The file has the last word: what was edited by hand meanwhile and does not stand in it is undone. What a file with an error says is
 //! not used at all.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lvs_admin::config::forecast::Forecast;
 use lvs_admin::config::{Configuration, Loaded, ServerOrder, Service, difference};
 use lvs_admin::control::{Check, File};
 use lvs_admin::json::Plan;
 use lvs_admin::model::Model;
+use lvs_core::config::{DestinationConfig, ServiceKey};
 use lvs_core::connection::{ConnectionRecord, TableMemory};
 use lvs_core::director::DirectorGroup;
+use lvs_core::listing::ServiceListing;
 use lvs_core::{Change, InterfaceConfig};
 use lvs_examples::clock::Clock;
 
+use crate::health::{self, Health};
 use crate::options::Options;
 use crate::setup::{check_reach, locate};
 
@@ -31,6 +35,7 @@ pub(crate) struct LiveFile<M: TableMemory> {
     check: Box<Check>,
     /// As it was read last; what is fixed as it was read first.
     last: Mutex<Configuration>,
+    health: Arc<Health<M>>,
 }
 
 impl<M: TableMemory> LiveFile<M> {
@@ -42,8 +47,9 @@ impl<M: TableMemory> LiveFile<M> {
         interfaces: Vec<InterfaceConfig>,
         check: Box<Check>,
         loaded: Configuration,
+        health: Arc<Health<M>>,
     ) -> Self {
-        Self { group, clock, options, interfaces, check, last: Mutex::new(loaded) }
+        Self { group, clock, options, interfaces, check, last: Mutex::new(loaded), health }
     }
 
     fn last(&self) -> Configuration {
@@ -58,13 +64,30 @@ impl<M: TableMemory> LiveFile<M> {
         *last = Configuration { io, workers, probe_addresses, capacities, interfaces, ..new };
     }
 
-    /// What runs: the director's own account of it, and from the file what a director does not know.
-    fn running(&self) -> Configuration {
+    /// What runs: the director's own account of it, and from the file what a director does not know. Of services that are
+    /// monitored and stay so, the real servers as the file has them: what the director has of them is up to their checks.
+    fn running(&self, new: &Configuration) -> Configuration {
         let last = self.last();
+        let (before, after) = (health::monitored(&last), health::monitored(new));
+        let kept: BTreeSet<ServiceKey> = before.intersection(&after).copied().collect();
         let (marks, timeouts) = (self.group.mark_rules(), self.group.timeouts());
         let model = Model::of(&self.group.services(), &marks, timeouts);
-        let services = model.services().map(|service| with_checks(service.into(), &last.services)).collect();
+        let services =
+            model.services().map(|service| with_checks(service.into(), &last.services, &kept)).collect();
         Configuration { knobs: self.group.knobs(), timeouts, mark_rules: marks, services, ..last }
+    }
+
+    /// The real servers that the director has of these services.
+    fn servers_of<'a>(
+        &self,
+        services: impl Iterator<Item = &'a ServiceKey>,
+    ) -> Vec<(ServiceKey, DestinationConfig)> {
+        let listings = services.filter_map(|key| self.group.service(*key));
+        let servers = |listing: ServiceListing| {
+            let key = listing.config.key;
+            listing.destinations.into_iter().map(move |server| (key, server.config))
+        };
+        listings.flat_map(servers).collect()
     }
 
     /// The file and the command line together, held against the host and the interfaces that are open.
@@ -72,22 +95,28 @@ impl<M: TableMemory> LiveFile<M> {
         let mut loaded = self.options.source.read().map_err(|error| error.to_string())?;
         let mut notes: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
         notes.extend(self.options.complete(&mut loaded)?);
+        notes.extend(health::notes(&loaded.configuration));
         Ok((loaded, notes))
     }
 
     /// Why these changes could not be carried out here.
     fn refusal(&self, loaded: &Loaded, changes: &[Change]) -> Result<(), String> {
         check_reach(&self.interfaces, loaded)?;
+        health::validate(&health::services(&loaded.configuration)?)?;
         (self.check)(changes)
     }
 }
 
 /// A service that runs, with what the file says of its checks.
-fn with_checks(mut service: Service, known: &[Service]) -> Service {
+fn with_checks(mut service: Service, known: &[Service], kept: &BTreeSet<ServiceKey>) -> Service {
     let Some(known) = known.iter().find(|known| known.config.key == service.config.key) else {
         return service;
     };
     service.health = known.health;
+    if kept.contains(&service.config.key) {
+        service.servers.clone_from(&known.servers);
+        return service;
+    }
     for server in &mut service.servers {
         let address = server.config.address;
         if let Some(known) = known.servers.iter().find(|known| known.config.address == address) {
@@ -107,10 +136,13 @@ where
         let reload = || {
             let (loaded, mut notes) = self.read()?;
             let new = &loaded.configuration;
-            let found = difference(&self.running(), new, ServerOrder::Kept);
+            let found = difference(&self.running(new), new, ServerOrder::Kept);
             self.refusal(&loaded, &found.changes)?;
-            let applied = self.group.apply(self.clock.now(), &found.changes);
-            applied.map_err(|error| locate(&loaded, &found.changes, error))?;
+            let (before, after) = (health::monitored(&self.last()), health::monitored(new));
+            let changes = health::without_servers_of(&after, found.changes.clone());
+            let applied = self.group.apply(self.clock.now(), &changes);
+            applied.map_err(|error| locate(&loaded, &changes, error))?;
+            self.health.configure(&health::services(new)?, &self.servers_of(after.difference(&before)))?;
             self.keep(new.clone());
             notes.extend(found.to_string().lines().map(ToOwned::to_owned));
             if found.is_empty() {
@@ -121,10 +153,10 @@ where
         let result: Result<Vec<String>, String> = reload();
         match &result {
             Ok(notes) => {
-                tracing::info!("{} read again", self.options.source);
+                tracing::info!(event = "reload", "{} read again", self.options.source);
                 notes.iter().for_each(|note| tracing::info!("reload: {note}"));
             }
-            Err(error) => tracing::error!("reload: {error}; nothing was changed"),
+            Err(error) => tracing::error!(event = "reload_refused", "reload: {error}; nothing was changed"),
         }
         result
     }
@@ -132,7 +164,7 @@ where
     fn plan(&self, configuration: Configuration) -> Result<Plan, String> {
         let mut loaded = Loaded::from(configuration);
         let notes = self.options.complete(&mut loaded)?;
-        let running = self.running();
+        let running = self.running(&loaded.configuration);
         let found = difference(&running, &loaded.configuration, ServerOrder::Kept);
         let mut forecast = Forecast::new(&running, &loaded.configuration);
         let mut cursor = 0;

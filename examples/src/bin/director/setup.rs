@@ -6,16 +6,18 @@ use std::num::NonZeroU16;
 
 use clap::ValueEnum;
 use lvs_admin::config::{Configuration, Interface, Loaded, ServerOrder, difference};
-use lvs_core::config::{ApplyError, ServiceKey};
+use lvs_core::config::{ApplyError, ProbeConfig, ServiceKey};
 use lvs_core::director::TRANSMIT_BUFFER;
 use lvs_core::{Change, DirectorConfig, InterfaceConfig, MacAddr, PortId, Subnet};
-use lvs_examples::backend::{Addresses, Io, Tap, link_local};
+use lvs_examples::backend::{Addresses, Io, Tap, link_local, single};
 use lvs_examples::host::{Held, Host};
 use lvs_examples::run;
+use lvs_health::config::ServiceHealth;
 use lvs_io_afpacket::{interface_mac, interface_mtu};
 use lvs_io_tap::stable_mac;
 use lvs_netdev::check_name;
 
+use crate::health;
 use crate::options::Options;
 
 /// Everything that a director is started with.
@@ -37,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) addresses: Addresses,
     /// What the file and the command line say together.
     pub(crate) loaded: Loaded,
+    /// The services whose real servers are checked.
+    pub(crate) monitored: Vec<ServiceHealth>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -67,6 +71,7 @@ impl Setup {
             taps: Vec::new(),
             addresses: Addresses::default(),
             loaded: Loaded::default(),
+            monitored: Vec::new(),
             warnings,
         };
         for interface in &configuration.interfaces {
@@ -75,19 +80,36 @@ impl Setup {
         setup.check_handover()?;
         configuration.capacities.give_to(&mut setup.config);
         setup.config.knobs = configuration.knobs;
+        let addresses = configuration.probe_addresses.clone();
+        if let Some(held) = addresses.iter().find_map(|address| host.holder_of(*address)) {
+            let Held { interface, address, .. } = held;
+            return Err(format!(
+                "--probe-address {address}: this host has the address on {interface}; choose one that nobody has"
+            )
+            .into());
+        }
+        setup.config.probes = Some(ProbeConfig { addresses, ..ProbeConfig::default() });
+        setup.warnings.extend(health::notes(configuration));
+        setup.monitored = health::services(configuration)?;
+        health::validate(&setup.monitored)?;
         check_reach(&setup.config.interfaces, &loaded)?;
         let changes = loaded.configuration.changes();
         setup.check_host(&host, &changes, configuration.allow_local_vip)?;
         setup.addresses =
             Addresses::of(&setup.config.interfaces, &changes, |address| host.holder_of(address).is_some());
+        let probes = setup.config.probes.iter().flat_map(|probes| &probes.addresses);
+        setup.addresses.take.extend(probes.filter_map(|address| single(*address)));
         setup.loaded = loaded;
         Ok(setup)
     }
 
-    /// What makes a director that was just made with [`config`](Self::config) what it should be.
+    /// What makes a director that was just made with [`config`](Self::config) what it should be, but for real servers that are
+    /// checked: they come when the checks say so.
     pub(crate) fn changes(&self) -> Vec<Change> {
+        let configuration = &self.loaded.configuration;
         let fresh = Configuration { knobs: self.config.knobs, ..Configuration::default() };
-        difference(&fresh, &self.loaded.configuration, ServerOrder::AsWritten).changes
+        let all = difference(&fresh, configuration, ServerOrder::AsWritten).changes;
+        health::without_servers_of(&health::monitored(configuration), all)
     }
 
     fn add_interface(&mut self, options: &Interface, host: &Host) -> Result<(), Error> {
@@ -253,9 +275,14 @@ fn own_mac_and_mtu(name: &str) -> Result<(MacAddr, u32), Error> {
 
 /// Looks for real servers that cannot be reached: every packet for them would be lost.
 pub(crate) fn check_reach(interfaces: &[InterfaceConfig], loaded: &Loaded) -> Result<(), String> {
-    for change in &loaded.configuration.changes() {
-        let Change::AddDestination(_, server) = change else { continue };
-        let address = server.address;
+    let sorry = loaded.configuration.services.iter().filter_map(|service| {
+        Some((Change::AddService(service.config), service.health.sorry_server?.address))
+    });
+    let servers = loaded.configuration.changes().into_iter().filter_map(|change| match change {
+        Change::AddDestination(_, server) => Some((change, server.address)),
+        _ => None,
+    });
+    for (change, address) in servers.chain(sorry) {
         let leads = |interface: &InterfaceConfig| {
             interface.addresses.iter().any(|subnet| subnet.contains(address))
                 || interface.gateways.iter().any(|gateway| gateway.is_ipv4() == address.is_ipv4())
@@ -264,7 +291,7 @@ pub(crate) fn check_reach(interfaces: &[InterfaceConfig], loaded: &Loaded) -> Re
             let problem = format!(
                 "no --interface leads to {address}; expected a real server in the subnet of a --dip, or a --gateway of its family"
             );
-            return Err(located(loaded, change, &problem));
+            return Err(located(loaded, &change, &problem));
         }
     }
     Ok(())

@@ -13,13 +13,16 @@ use lvs_admin::control::GroupHandler;
 use lvs_core::connection::TableMemory;
 use lvs_core::director::{DirectorGroup, GroupMember, TurnBuffers};
 use lvs_core::io::{FrameIo, IoStatistics};
+use lvs_examples::backend::Io;
 use lvs_examples::clock::Clock;
-use lvs_examples::words;
+use lvs_examples::{run, words};
 use lvs_hugepages::HugePages;
 use lvs_io_afpacket::PacketIo;
 use lvs_io_tap::TapIo;
 use lvs_io_xdp::XdpIo;
 
+use crate::health::{self, Health, Outbox};
+use crate::metrics::{self, Devices, Metrics};
 use crate::options::Options;
 use crate::reload::LiveFile;
 use crate::service_manager::ServiceManager;
@@ -32,6 +35,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT_ALONE: Duration = Duration::from_millis(20);
 /// And of one that they can: the end of the program is not noticed sooner.
 const LONGEST_WAIT_WOKEN: Duration = Duration::from_millis(100);
+/// How often a worker tells how many frames it has seen, for the metrics.
+const PUBLISH: Duration = Duration::from_millis(250);
 /// How often the main thread looks for something to say.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -70,8 +75,11 @@ pub(crate) fn run<I: Device>(
     signals: &Signals,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let workers = u16::try_from(devices.len()).ok().and_then(NonZeroU16::new).ok_or("no workers")?;
-    let kept = privileges::keep_only(&privileges::needed(setup.io));
+    let listener = options.metrics.as_deref().map(metrics::listen).transpose()?;
+    let pings = health::has_ping(&setup.loaded.configuration);
+    let kept = privileges::keep_only(&privileges::needed(setup.io, pings));
     let kept = kept.map_err(|error| format!("giving up rights: {error}"))?;
+    let devices_seen = Arc::new(Devices::new(&setup.ports, devices.len()));
     let clock = Clock::start();
     let memory = HugePages::new();
     let (group, members) = DirectorGroup::new(&setup.config, clock.now(), workers, &memory)?;
@@ -85,14 +93,25 @@ pub(crate) fn run<I: Device>(
     let team = if workers > NonZeroU16::MIN { format!("{workers} workers; ") } else { String::new() };
     tracing::info!("{team}room for {capacity} connections: {mib} MiB of tables in {pages} pages");
     tracing::info!("{kept}");
+    let seed = u64::from_ne_bytes(*run::seed()?.first_chunk().ok_or("a seed")?);
+    let health = Health::new(group.clone(), clock, &setup.monitored, seed, setup.io == Io::Xdp)?;
+    let health = Arc::new(health);
     let wanted = options.control.clone();
     let handler = {
         let (interfaces, loaded) = (setup.config.interfaces.clone(), setup.loaded.configuration.clone());
         let check = || control::edit_check(&setup);
-        let file = LiveFile::new(group.clone(), clock, options, interfaces, check(), loaded);
+        let file =
+            LiveFile::new(group.clone(), clock, options, interfaces, check(), loaded, Arc::clone(&health));
         let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
-        Arc::new(handler.with_check(check()).with_file(Box::new(file)))
+        Arc::new(handler.with_check(check()).with_file(Box::new(file)).with_health(Arc::clone(&health) as _))
     };
+    let served = listener.map(|listener| {
+        tracing::info!("metrics: http://{}/", listener.local_addr()?);
+        let (group, health, devices) = (group.clone(), Arc::clone(&health), Arc::clone(&devices_seen));
+        let (journal, interfaces) = (signals.journal.clone(), setup.interface_names.clone());
+        Metrics { group, health, devices, journal, interfaces }.serve(listener)
+    });
+    let served = served.transpose().map_err(|error| format!("--metrics: {error}"))?;
     let control = control::start(&wanted, Arc::clone(&handler) as _)?;
     let service_manager = ServiceManager::ready();
     let stop = &*signals.stop;
@@ -103,13 +122,19 @@ pub(crate) fn run<I: Device>(
         let threads: Vec<_> = members
             .into_iter()
             .zip(devices)
-            .map(|(member, io)| scope.spawn(move || work(member, io, workers, clock, stop)))
+            .map(|(member, io)| {
+                let outbox = (member.place() == 0).then(|| health.outbox());
+                let devices = &*devices_seen;
+                scope.spawn(move || work(member, io, workers, clock, outbox, devices, stop))
+            })
             .collect();
+        let checks = scope.spawn(|| health.run());
         let mut open = Vec::new();
         let mut ready = Ready { announced: false };
         let mut tell = || {
             while let Some(event) = group.poll_event() {
                 words::log(event, &setup.interface_names);
+                devices_seen.look(event, &setup.interface_names, &signals.journal);
                 ready.look(event, || group.is_announced());
             }
         };
@@ -123,6 +148,9 @@ pub(crate) fn run<I: Device>(
             thread::sleep(LOOK);
         }
         service_manager.stopping();
+        health.stop();
+        // A panic of it has been told where it happened.
+        let _ = checks.join();
         tell();
         for thread in threads {
             let (io, result) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -140,7 +168,7 @@ pub(crate) fn run<I: Device>(
             }
         }
     });
-    drop(control);
+    drop((control, served));
     print_services(&group.services(), capacity);
     log_frames(&frames);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -161,6 +189,8 @@ fn work<M: TableMemory, I: Device>(
     mut io: I,
     workers: NonZeroU16,
     clock: Clock,
+    outbox: Option<&Outbox>,
+    devices: &Devices,
     stop: &AtomicBool,
 ) -> (I, Result<(), String>) {
     let _ending = Ending(stop);
@@ -174,9 +204,20 @@ fn work<M: TableMemory, I: Device>(
         member.set_waker(waker);
     }
     let mut buffers = TurnBuffers::new();
+    let (worker, mut published) = (member.place(), clock.now());
     let mut turns = || -> Result<(), I::Error> {
         while !stop.load(Ordering::Relaxed) {
-            if member.turn(&mut io, &mut buffers, || clock.now())? == 0 {
+            let received = member.turn(&mut io, &mut buffers, || clock.now())?;
+            for letter in outbox.map(Outbox::take).unwrap_or_default() {
+                io.transmit(letter.port, &letter.meta, &letter.bytes)?;
+            }
+            let now = clock.now();
+            if now.saturating_duration_since(published) >= PUBLISH {
+                published = now;
+                devices.publish(worker, io.statistics());
+            }
+            if received == 0 {
+                io.flush()?;
                 let due = member.poll_timeout().map(|due| due.saturating_duration_since(clock.now()));
                 io.wait(Some(due.map_or(longest, |due| due.min(longest))))?;
             }

@@ -173,6 +173,12 @@ fn carry_out(own: &Own, options: &Options) -> Result<(), Failure> {
         }
         Own::Knob(name) => show::knobs(&mut client, Some(name), options.json),
         Own::Counters => show::counters(&mut client, options.json),
+        Own::Health => show::health(&mut client, options.json),
+        Own::Force { service, server, state, deadline } => {
+            let service = service.map(Into::into);
+            let (server, state, deadline) = (*server, *state, *deadline);
+            notes(client.done(&Request::Force { service, server, state, deadline })?)
+        }
         // What was done is the result here.
         Own::Reload => print(&(client.done(&Request::Reload)?.join("\n") + "\n")),
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use lvs_admin::control::{self, Client};
+use lvs_admin::json::ForcedState;
 use lvs_admin::rules;
 use lvs_core::Change;
 use lvs_core::config::ServiceKey;
@@ -36,6 +37,10 @@ pub(crate) enum Own {
     Counters,
     /// `--reload`
     Reload,
+    /// `--health`
+    Health,
+    /// `--force STATE [SERVICE] -r SERVER [--deadline SECONDS]`
+    Force { service: Option<ServiceKey>, server: IpAddr, state: ForcedState, deadline: Option<u64> },
 }
 
 impl Options {
@@ -73,9 +78,12 @@ fn own(words: &[&str]) -> Result<Option<Own>, String> {
     Ok(Some(match words {
         ["--counters"] => Own::Counters,
         ["--reload"] => Own::Reload,
+        ["--health"] => Own::Health,
+        ["--force", state, rest @ ..] => force(state, rest)?,
+        ["--force"] => return Err(FORCE.to_owned()),
         ["--sysctl"] => Own::Knobs,
         ["--sysctl", knob] => Own::Knob((*knob).to_owned()),
-        ["--counters" | "--reload", more, ..] | ["--sysctl", _, more, ..] => {
+        ["--counters" | "--reload" | "--health", more, ..] | ["--sysctl", _, more, ..] => {
             return Err(format!("unexpected argument {more}"));
         }
         ["--drain", rest @ ..] => drain(rest)?,
@@ -83,26 +91,53 @@ fn own(words: &[&str]) -> Result<Option<Own>, String> {
     }))
 }
 
-/// The words name a server as `-d` does, and a deadline.
-fn drain(words: &[&str]) -> Result<Own, String> {
-    const USAGE: &str = "--drain -t VIP:PORT -r RIP --deadline SECONDS";
+const FORCE: &str = "--force up|down|maintenance|none [-t VIP:PORT] -r RIP [--deadline SECONDS]";
+
+fn force(state: &str, words: &[&str]) -> Result<Own, String> {
+    let state = ForcedState::NAMES.iter().find(|(name, _)| *name == state);
+    let (_, state) = *state.ok_or_else(|| format!("expected {FORCE}"))?;
+    let (deadline, rest) = match deadline(words)? {
+        Some((deadline, rest)) => (Some(deadline), rest),
+        None => (None, words.to_vec()),
+    };
+    if let ["-r" | "--real-server", server] = rest[..] {
+        let server =
+            server.parse().map_err(|_| format!("-r {server}: expected the real server's address"))?;
+        return Ok(Own::Force { service: None, server, state, deadline });
+    }
+    let (service, server) = server_of(&rest, FORCE)?;
+    Ok(Own::Force { service: Some(service), server, state, deadline })
+}
+
+/// Takes `--deadline SECONDS` out of the words, if it is there.
+fn deadline<'a>(words: &[&'a str]) -> Result<Option<(u64, Vec<&'a str>)>, String> {
     let at = words.iter().position(|word| *word == "--deadline" || word.starts_with("--deadline="));
-    let at = at.ok_or(USAGE)?;
+    let Some(at) = at else { return Ok(None) };
     let (seconds, behind) = match words[at].split_once('=') {
         Some((_, seconds)) => (seconds, at + 1),
-        None => (*words.get(at + 1).ok_or(USAGE)?, at + 2),
+        None => (*words.get(at + 1).ok_or("--deadline needs seconds")?, at + 2),
     };
     let deadline =
         seconds.parse().map_err(|_| format!("--deadline {seconds}: expected seconds from 0 to 2678400"))?;
-    let rest = [&words[..at], &words[behind..]].concat().join(" ");
-    let rule = rules::parse(format!("-d {rest}").as_bytes())
-        .map_err(|error| format!("{}; expected {USAGE}", error.problem()))?;
+    Ok(Some((deadline, [&words[..at], &words[behind..]].concat())))
+}
+
+/// The service and the server that words name as those of `-d` do.
+fn server_of(words: &[&str], usage: &str) -> Result<(ServiceKey, IpAddr), String> {
+    let rule = rules::parse(format!("-d {}", words.join(" ")).as_bytes())
+        .map_err(|error| format!("{}; expected {usage}", error.problem()))?;
     match rule.first().map(|rule| rule.change) {
-        Some(Change::RemoveDestination { service, address, .. }) => {
-            Ok(Own::Drain { service, server: address, deadline })
-        }
-        _ => Err(USAGE.to_owned()),
+        Some(Change::RemoveDestination { service, address, .. }) => Ok((service, address)),
+        _ => Err(usage.to_owned()),
     }
+}
+
+/// The words name a server as `-d` does, and a deadline.
+fn drain(words: &[&str]) -> Result<Own, String> {
+    const USAGE: &str = "--drain -t VIP:PORT -r RIP --deadline SECONDS";
+    let (deadline, rest) = deadline(words)?.ok_or(USAGE)?;
+    let (service, server) = server_of(&rest, USAGE)?;
+    Ok(Own::Drain { service, server, deadline })
 }
 
 #[cfg(test)]
@@ -137,7 +172,21 @@ mod tests {
             read("--drain -t 192.168.0.250:80 -r 192.168.0.188 --deadline 30").unwrap().own,
             Some(drained)
         );
+        let server = "192.168.0.188".parse().unwrap();
+        let forced = |state, service, deadline| Some(Own::Force { service, server, state, deadline });
+        assert_eq!(
+            read("--force maintenance -r 192.168.0.188 --deadline 9").unwrap().own,
+            forced(ForcedState::Maintenance, None, Some(9))
+        );
+        assert_eq!(
+            read("--force none -t 192.168.0.250:80 -r 192.168.0.188").unwrap().own,
+            forced(ForcedState::None, Some(service), None)
+        );
         for wrong in [
+            "--force",
+            "--force sideways -r 192.168.0.188",
+            "--force up",
+            "--health now",
             "--drain -t 192.168.0.250:80 -r 192.168.0.188",
             "--drain -t 192.168.0.250:80 --deadline 5",
             "--drain --deadline x -t 192.168.0.250:80 -r 192.168.0.188",

@@ -1,5 +1,6 @@
 //! Listings, as text and as JSON.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use lvs_admin::control::{CallError, Client, Reply, Request};
@@ -135,4 +136,53 @@ pub(crate) fn counters(client: &mut Client, as_json: bool) -> Result<(), Failure
     let width = counters.keys().map(String::len).max().unwrap_or(0);
     let lines: String = counters.iter().map(|(name, count)| format!("{name:<width$}  {count}\n")).collect();
     print(&lines)
+}
+
+/// How the real servers are that are checked: a line for each service and each of its servers.
+pub(crate) fn health(client: &mut Client, as_json: bool) -> Result<(), Failure> {
+    let services = client.health()?;
+    if as_json {
+        return print(&format!("{}\n", to_json(&services)?));
+    }
+    let mut text = format!(
+        "{:<28} {:<12} {:>8} {:>7}  {}\n",
+        "Service / real server", "State", "Since", "Weight", "Why"
+    );
+    for service in &services {
+        let state = match (service.quorum, service.sorry) {
+            (true, _) => "quorum",
+            (false, true) => "sorry server",
+            (false, false) => "no quorum",
+        };
+        let key = lvs_core::config::ServiceKey::from(service.service).to_string();
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{key:<28} {state:<12} {:>8} {:>7}", "", service.weight_up);
+        for server in &service.servers {
+            let name = format!("  {}", server.address);
+            let weight = server.weight.map_or_else(|| "-".to_owned(), |weight| weight.to_string());
+            let why = why(server);
+            let line =
+                format!("{name:<28} {:<12} {:>8} {weight:>7}  {why}", server.state, time(server.since));
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+    print(&text)
+}
+
+/// Why a server is down, or what stands against one that is up.
+fn why(server: &json::HealthServer) -> String {
+    let held =
+        server.held_for.map(|seconds| format!("went up and down too often; held for {} more", time(seconds)));
+    let undecided = || server.checks.iter().find_map(|check| check.failure.clone());
+    held.or_else(|| server.reason.clone()).or_else(undecided).unwrap_or_default()
+}
+
+/// Seconds, as people say them.
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }

@@ -13,7 +13,7 @@ use lvs_testkit::lab::{Capture, CaptureOptions, Direction, Host, LabError, Topol
 
 use crate::evidence::{Card, Network, Place, Recording, Seen, Server, Way};
 use crate::failure::Failure;
-use crate::options::{Io, Options};
+use crate::options::{Io, Options, Scenario};
 
 /// The port of the virtual service.
 pub(crate) const PORT: u16 = 80;
@@ -39,6 +39,7 @@ impl Cluster {
         // Without offloads the captures show checksums as they are on a wire: finished.
         let topology = Topology::b(TopologyOptions {
             servers: usize::from(options.servers),
+            quiet_arp: options.scenario != Some(Scenario::ArpProblem),
             offload: false,
             ..TopologyOptions::default()
         })?;
@@ -157,6 +158,15 @@ impl Captures {
             Ok(Recording { place, frames: frames.collect() })
         };
         self.0.into_iter().map(stop).collect()
+    }
+
+    /// Takes what has been recorded at a place until now. The recordings go on.
+    pub(crate) fn drain(&self, place: Place) -> Vec<Seen> {
+        let hops = self.0.iter().filter(|hop| hop.place == place);
+        let frames = hops.flat_map(|hop| {
+            hop.capture.drain().into_iter().map(|frame| (hop.end.way(frame.direction), frame))
+        });
+        frames.filter_map(|(way, frame)| Seen::new(frame.time, way, frame.bytes)).collect()
     }
 
     /// Waits until everything has arrived: nothing more passes, and what the router sent to the VIP has left the

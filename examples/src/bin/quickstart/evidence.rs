@@ -104,6 +104,16 @@ impl Network {
         Ok(Answer { client, server })
     }
 
+    /// How many connections a director with these listings has given to each real server, in their order.
+    pub(crate) fn made_by(&self, services: &[ServiceListing]) -> Vec<u64> {
+        let listed = || services.iter().flat_map(|service| &service.destinations);
+        let of = |server: &Server| {
+            let own = listed().filter(|destination| destination.config.address == server.address());
+            own.map(|destination| destination.statistics.connections).sum()
+        };
+        self.servers.iter().map(of).collect()
+    }
+
     /// The place of the real server with this Ethernet address.
     pub(crate) fn server_with(&self, mac: MacAddr) -> Option<usize> {
         self.servers.iter().position(|server| server.card.mac == mac)

@@ -57,6 +57,18 @@ pub(crate) enum Failure {
         /// What had not happened.
         missing: String,
     },
+    /// The kernel has no packet filter for ARP, or does not let this user have one.
+    #[error(
+        "the kernel does not filter ARP, which one of the cures needs ({0}); load its module (modprobe nf_tables), \
+         take a kernel with CONFIG_NF_TABLES_ARP, or simulate it with --io sim"
+    )]
+    NoArpFilter(LabError),
+    /// The doctor refused its configuration.
+    #[error("the network could not be examined: {0}")]
+    Examination(#[from] lvs_doctor::ConfigError),
+    /// The doctor could not send or hear.
+    #[error("the network could not be examined: {0}")]
+    Doctor(String),
     /// A capture missed frames, so nothing can be said about all of them.
     #[error(
         "the capture at {place} lost {lost} frames; try again on a less busy machine or with fewer --requests"

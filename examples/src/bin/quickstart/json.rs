@@ -4,24 +4,31 @@ use std::net::IpAddr;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::arp_problem::{Outcome, Recipe, cure_name};
 use crate::checks::Findings;
-use crate::evidence::{Evidence, Server};
+use crate::evidence::{Evidence, Network, Server};
 use crate::failure::Failure;
-use crate::options::Options;
+use crate::options::{Options, Scenario};
 
 /// The object.
 #[derive(Debug, serde::Serialize)]
-struct Object {
+struct Object<C> {
     /// Whether all checks passed.
     ok: bool,
+    /// The story, if one was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scenario: Option<&'static str>,
     io: &'static str,
     scheduler: &'static str,
-    /// How many requests were to be made.
+    /// How many requests were to be made; of a scenario, how many were.
     requests: u32,
     /// How many of them brought no page.
     failed: u32,
     per_real_server: PerServer,
-    checks: Checks,
+    checks: C,
+    /// Which cures of the ARP problem ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cures: Option<Flags>,
     /// Why it could not run.
     error: Option<String>,
 }
@@ -49,11 +56,22 @@ struct Checks {
     no_request_failed: bool,
 }
 
+/// What holds, by name.
+#[derive(Debug)]
+struct Flags(Vec<(&'static str, bool)>);
+
+impl Serialize for Flags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
 /// The object of a run.
 pub(crate) fn of_run(options: &Options, evidence: &Evidence, findings: &Findings) -> String {
     let servers = evidence.network.servers.iter().map(Server::address);
     text(&Object {
         ok: findings.passed(),
+        scenario: None,
         io: options.io().name(),
         scheduler: options.scheduler.name(),
         requests: options.requests,
@@ -66,25 +84,70 @@ pub(crate) fn of_run(options: &Options, evidence: &Evidence, findings: &Findings
             only_director_answers_arp: findings.only_director_answers_arp.passed,
             no_request_failed: findings.no_request_failed.passed,
         },
+        cures: None,
         error: None,
     })
 }
 
 /// The object of what could not run: no check passed, no request brought a page.
 pub(crate) fn of_failure(options: &Options, failure: &Failure) -> String {
-    text(&Object {
+    let error = Some(failure.to_string());
+    match options.scenario {
+        None => text(&failed(options, Checks::default(), None, error)),
+        Some(Scenario::ArpProblem) => {
+            let none = |names: &[&'static str]| Flags(names.iter().map(|name| (*name, false)).collect());
+            let cures = Recipe::CURES.map(cure_name);
+            text(&failed(options, none(&STORY_CHECKS), Some(none(&cures)), error))
+        }
+    }
+}
+
+fn failed<C>(options: &Options, checks: C, cures: Option<Flags>, error: Option<String>) -> Object<C> {
+    Object {
         ok: false,
+        scenario: options.scenario.map(Scenario::name),
         io: options.io().name(),
         scheduler: options.scheduler.name(),
         requests: options.requests,
         failed: options.requests,
         per_real_server: PerServer::default(),
-        checks: Checks::default(),
-        error: Some(failure.to_string()),
+        checks,
+        cures,
+        error,
+    }
+}
+
+/// The checks of the story about the ARP problem, but for the cures.
+const STORY_CHECKS: [&str; 5] = [
+    "balanced_at_first",
+    "takeover",
+    "doctor_finds_it",
+    "doctor_is_silent_when_cured",
+    "lo_recipe_is_no_cure",
+];
+
+/// The object of the story about the ARP problem.
+pub(crate) fn of_arp_problem(options: &Options, network: &Network, outcome: &Outcome) -> String {
+    let passed = |wanted: &[&'static str]| {
+        let all = outcome.all().into_iter().filter(|(name, _)| wanted.contains(name));
+        Flags(all.map(|(name, finding)| (name, finding.passed)).collect())
+    };
+    let servers = network.servers.iter().map(Server::address);
+    text(&Object {
+        ok: outcome.passed(),
+        scenario: options.scenario.map(Scenario::name),
+        io: options.io().name(),
+        scheduler: options.scheduler.name(),
+        requests: outcome.requests,
+        failed: outcome.failed,
+        per_real_server: PerServer(servers.zip(outcome.per_server.iter().copied()).collect()),
+        checks: passed(&STORY_CHECKS),
+        cures: Some(passed(&Recipe::CURES.map(cure_name))),
+        error: None,
     })
 }
 
-fn text(object: &Object) -> String {
+fn text<C: Serialize>(object: &Object<C>) -> String {
     serde_json::to_string(object).expect("keys are text and nothing else can fail")
 }
 

@@ -10,6 +10,7 @@
 //! | `options`, `failure` | what the user may choose; why it could not run |
 //! | `cluster`, `director`, `requests`, `decisions` | the run: network, director, client, what the director decided |
 //! | `simulated` | the same run in a network inside the process, where namespaces are not allowed or not wanted |
+//! | `arp_problem/` | `--scenario arp-problem`: a story of its own over both networks |
 //! | `evidence` | all that was seen, as plain data |
 //! | `expected`, `checks`, `hops` | what follows from the evidence |
 //! | `map`, `report`, `hops_view`, `keep`, `json` | how it looks |
@@ -17,6 +18,7 @@
 //! It changes nothing outside its own namespaces, writes no file but those of `--pcap`, and needs no cleaning up:
 //! everything it makes goes with the process, however that ends.
 
+mod arp_problem;
 mod checks;
 mod cluster;
 mod decisions;
@@ -50,7 +52,7 @@ use director::RunningDirector;
 use evidence::{Evidence, Network, Request};
 use failure::Failure;
 use lvs_examples::layout::{self, Paint};
-use options::{Io, Options};
+use options::{Io, Options, Scenario};
 use simulated::Simulation;
 
 /// It could not run. 1 is for checks that failed.
@@ -83,10 +85,11 @@ fn usage(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if wants_json {
         let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        print(
-            &(json::of_failure(&Options::parse_from(["quickstart"]), &Failure::Usage(reason.to_owned()))
-                + "\n"),
-        );
+        // The object has the shape of what was asked for, as far as that can be seen.
+        let story = std::env::args().any(|argument| argument.ends_with(Scenario::ArpProblem.name()));
+        let story = story.then_some("--scenario=arp-problem");
+        let options = Options::parse_from(["quickstart"].into_iter().chain(story));
+        print(&(json::of_failure(&options, &Failure::Usage(reason.to_owned())) + "\n"));
     }
     eprint!("{text}");
     ExitCode::from(COULD_NOT_RUN)
@@ -111,7 +114,12 @@ fn perform(options: &mut Options) -> Result<bool, Failure> {
         Interrupt::install().map_err(|source| Failure::System { what: "listening for signals", source })?;
     if options.io != Some(Io::Sim) {
         match lab::enter() {
-            Ok(()) => return over_kernels(options, &interrupt),
+            Ok(()) => {
+                return match options.scenario {
+                    None => over_kernels(options, &interrupt),
+                    Some(Scenario::ArpProblem) => arp_problem::over_kernels(options, &interrupt),
+                };
+            }
             Err(refused) if options.may_simulate() => {
                 let (reason, cure) = (refused.reason(), refused.cure());
                 eprintln!(
@@ -123,7 +131,10 @@ fn perform(options: &mut Options) -> Result<bool, Failure> {
             Err(refused) => return Err(refused.into()),
         }
     }
-    simulate(options, &interrupt)
+    match options.scenario {
+        None => simulate(options, &interrupt),
+        Some(Scenario::ArpProblem) => arp_problem::simulate(options, &interrupt),
+    }
 }
 
 /// The run inside the process.

@@ -13,11 +13,15 @@ use lvs_core::config::SchedulerKind;
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(version, after_help = "Exit status: 0 all checks passed, 1 a check failed, 2 it could not run.")]
 pub(crate) struct Options {
+    /// Tell a story with the cluster instead of checking it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scenario: Option<Scenario>,
+
     /// Print one JSON object instead of the report
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// How many times the client fetches the page, 1 to 10000
+    /// How many times the client fetches the page, 1 to 10000; in each step of a scenario, 4 to 1000
     // Every frame of the run is kept in memory until it is judged.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) requests: u32,
@@ -53,6 +57,22 @@ fn scheduler(name: &str) -> Result<SchedulerKind, String> {
     }
 }
 
+/// The stories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Real servers with the kernel's default sysctls take the VIP over; how each cure ends that, and what is no cure
+    ArpProblem,
+}
+
+impl Scenario {
+    /// The name on the command line and in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ArpProblem => "arp-problem",
+        }
+    }
+}
+
 /// How frames reach the director, which has a card of its own: a TAP device belongs to the host of a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Io {
@@ -85,12 +105,37 @@ impl Options {
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
         let options = Self::try_parse_from(line)?;
-        if options.keep && options.io == Some(Io::Sim) {
-            let text = "--keep: a simulated network is over with its last request, and has no hosts to enter; \
-                        leave out --keep or --io sim";
-            return Err(Self::command().bin_name("quickstart").error(ErrorKind::ArgumentConflict, text));
+        match options.contradiction() {
+            Some(text) => {
+                Err(Self::command().bin_name("quickstart").error(ErrorKind::ArgumentConflict, text))
+            }
+            None => Ok(options),
         }
-        Ok(options)
+    }
+
+    /// What was asked for and cannot be had together, with what can.
+    fn contradiction(&self) -> Option<&'static str> {
+        if self.keep && self.io == Some(Io::Sim) {
+            return Some(
+                "--keep: a simulated network is over with its last request, and has no hosts to enter; \
+                 leave out --keep or --io sim",
+            );
+        }
+        match self.scenario? {
+            Scenario::ArpProblem if self.keep => Some(
+                "--keep: the scenario arp-problem is over when its last recipe is taken away; \
+                 leave out --keep or --scenario",
+            ),
+            Scenario::ArpProblem if self.servers < 2 => Some(
+                "--servers 1: with one real server, a cluster that is bypassed looks like one that is balanced; \
+                 the scenario arp-problem takes 2 to 16",
+            ),
+            Scenario::ArpProblem if !(4..=1000).contains(&self.requests) => Some(
+                "--requests: the scenario arp-problem makes so many in each of its nine steps, to see whether one real \
+                 server answers or all; it takes 4 to 1000",
+            ),
+            Scenario::ArpProblem => None,
+        }
     }
 
     /// How frames reach the director, as far as is known: what was chosen, or what is tried first.
@@ -126,7 +171,7 @@ mod tests {
         let options = parse("quickstart").unwrap();
         assert_eq!((options.requests, options.servers, options.io().name()), (20, 2, "afpacket"));
         assert_eq!(options.scheduler, SchedulerKind::RoundRobin);
-        assert!(!options.json && !options.keep && options.pcap.is_none());
+        assert!(!options.json && !options.keep && options.pcap.is_none() && options.scenario.is_none());
     }
 
     #[test]
@@ -139,6 +184,11 @@ mod tests {
             ("quickstart --io pcap", "afpacket, xdp, sim]"),
             ("quickstart --io tap", "afpacket, xdp, sim]"),
             ("quickstart --io sim --keep", "no hosts to enter"),
+            ("quickstart --scenario arp", "arp-problem]"),
+            ("quickstart --scenario arp-problem --keep", "leave out --keep or --scenario"),
+            ("quickstart --scenario arp-problem --servers 1", "takes 2 to 16"),
+            ("quickstart --scenario arp-problem --requests 3", "takes 4 to 1000"),
+            ("quickstart --scenario arp-problem --requests 1001", "takes 4 to 1000"),
         ];
         for (line, expected) in table {
             let message = parse(line).unwrap_err().to_string();

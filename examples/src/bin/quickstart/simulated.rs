@@ -23,7 +23,7 @@ use crate::decisions::Recorder;
 use crate::director::{missing, rules};
 use crate::evidence::{self, Answer, Card, Evidence, Network, Place, Recording, Request, Seen, Server, Way};
 use crate::failure::Failure;
-use crate::options::Options;
+use crate::options::{Options, Scenario};
 
 /// How long a frame is on a link: long enough to be seen in milliseconds with one decimal. The report says it.
 const LINK_DELAY: Duration = Duration::from_micros(100);
@@ -42,8 +42,9 @@ const SETTLING: Duration = Duration::from_millis(50);
 pub(crate) struct Simulation {
     pub(crate) network: Network,
     scheduler: SchedulerKind,
-    topology: Topology,
-    captures: Vec<(Place, CaptureId)>,
+    pub(crate) topology: Topology,
+    /// What is kept of the frames at each hop.
+    pub(crate) captures: Vec<(Place, CaptureId)>,
     recorder: Rc<RefCell<Recorder>>,
     /// Where capture files are to be.
     directory: Option<PathBuf>,
@@ -60,6 +61,7 @@ impl Simulation {
         }
         let mut topology = Topology::b(TopologyOptions {
             servers: usize::from(options.servers),
+            quiet_arp: options.scenario != Some(Scenario::ArpProblem),
             link: LinkOptions { delay: LINK_DELAY, ..LinkOptions::default() },
             ..TopologyOptions::default()
         });
@@ -121,12 +123,8 @@ impl Simulation {
     /// If a file cannot be written.
     pub(crate) fn gather(mut self, requests: Vec<Request>) -> Result<Evidence, Failure> {
         self.topology.net.run_for(SETTLING);
-        let net = &mut self.topology.net;
-        let recordings: Vec<Recording> =
-            self.captures.iter().map(|(place, id)| recording(*place, net.take_captured(*id))).collect();
-        if let Some(directory) = &self.directory {
-            write(directory, &recordings, &self.network)?;
-        }
+        let recordings = self.end_captures()?;
+        let net = &self.topology.net;
         let now = net.now();
         let director = net[self.topology.director].director();
         let (services, mut connections) = (director.services(), director.all_connections(now));
@@ -148,6 +146,20 @@ impl Simulation {
             table_size,
             router_believes: held.and_then(|neighbour| neighbour.mac),
         })
+    }
+
+    /// Takes what was kept at each hop, and writes the capture files if they are wanted.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn end_captures(&mut self) -> Result<Vec<Recording>, Failure> {
+        let net = &mut self.topology.net;
+        let recordings: Vec<Recording> =
+            self.captures.iter().map(|(place, id)| recording(*place, net.take_captured(*id))).collect();
+        if let Some(directory) = &self.directory {
+            write(directory, &recordings, &self.network)?;
+        }
+        Ok(recordings)
     }
 
     /// Lets the next thing happen if it does so before `end`. `false` if nothing does.

@@ -227,6 +227,8 @@ pub(super) fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         field("persistence", &persistence(was.persistence), &persistence(is.persistence)),
         field("one_packet", &was.one_packet, &is.one_packet),
         field("slow_start", &optional_time(was.slow_start), &optional_time(is.slow_start)),
+        field("on_down", &old.health.on_down, &new.health.on_down),
+        field("damping", &old.health.damping, &new.health.damping),
         field("quorum", &old.health.quorum, &new.health.quorum),
         field("hysteresis", &old.health.hysteresis, &new.health.hysteresis),
         field("sorry_server", &sorry(old.health.sorry_server), &sorry(new.health.sorry_server)),

@@ -6,7 +6,7 @@ use super::director::number_range;
 use super::table::{Table, Value};
 use crate::config::health::{
     self, Check, CheckKind, CommandCheck, DnsCheck, HttpCheck, HttpVersion, Pattern, RecordType, Reply,
-    Target, Timing, Tls, UdpCheck, Url,
+    Target, Timing, Tls, UdpCheck, Url, Via,
 };
 use crate::config::{FileError, nearest};
 
@@ -16,6 +16,7 @@ pub(super) struct Defaults {
     delay_loop: Duration,
     connect_timeout: Duration,
     retry: Option<u32>,
+    rise: u32,
     delay_before_retry: Option<Duration>,
     warmup: Option<Duration>,
     virtual_host: Option<String>,
@@ -31,6 +32,7 @@ const COMMON: &[&str] = &[
     "delay_loop",
     "connect_timeout",
     "retry",
+    "rise",
     "delay_before_retry",
     "warmup",
 ];
@@ -45,6 +47,7 @@ impl Defaults {
             connect_timeout: table
                 .or("connect_timeout", Timing::CONNECT_TIMEOUT, |value| value.time(false))?,
             retry: table.maybe("retry", retry)?,
+            rise: table.or("rise", 1, rise)?,
             delay_before_retry: table.maybe("delay_before_retry", |value| value.time(true))?,
             warmup: table.maybe("warmup", |value| value.time(true))?,
             virtual_host: table.maybe("virtual_host", |value| value.text(false))?,
@@ -54,6 +57,18 @@ impl Defaults {
 
 fn retry(value: &Value<'_>) -> Result<u32, FileError> {
     value.whole(0..=i64::from(health::MAX_RETRY))
+}
+
+fn rise(value: &Value<'_>) -> Result<u32, FileError> {
+    value.whole(1..=i64::from(health::MAX_RETRY))
+}
+
+fn via(value: &Value<'_>) -> Result<Via, FileError> {
+    match value.as_str() {
+        Some("vip") => Ok(Via::Vip),
+        Some("rip") => Ok(Via::Rip),
+        _ => Err(value.wrong("\"vip\", the way of clients, or \"rip\", the server's own address")),
+    }
 }
 
 /// All checks of a list.
@@ -70,9 +85,10 @@ fn check(table: &Table<'_>, defaults: &Defaults) -> Result<Check, FileError> {
     let kind = table.get("kind").ok_or_else(needed)?;
     let name = kind.as_str().ok_or_else(|| kind.wrong(format!("one of {}", KINDS.join(", "))))?;
     let own: &[&str] = match name {
-        "tcp" | "ping" => &[],
-        "http" => &["http_version", "fast_recovery", "url"],
-        "https" => &["http_version", "fast_recovery", "url", "send_sni", "sni"],
+        "tcp" => &["via"],
+        "ping" => &[],
+        "http" => &["via", "http_version", "fast_recovery", "url"],
+        "https" => &["http_version", "fast_recovery", "url", "send_sni", "sni", "verify"],
         "udp" => &["payload", "require_reply", "min_reply_length", "max_reply_length"],
         "dns" => &["type", "name"],
         "command" => &["command", "timeout", "dynamic", "user"],
@@ -92,6 +108,7 @@ fn check(table: &Table<'_>, defaults: &Defaults) -> Result<Check, FileError> {
         delay_loop,
         connect_timeout: table.or("connect_timeout", defaults.connect_timeout, |value| value.time(false))?,
         retry: table.or("retry", defaults.retry.unwrap_or(kind.default_retry()), retry)?,
+        rise: table.or("rise", defaults.rise, rise)?,
         delay_before_retry: {
             let usual = kind.default_delay_before_retry(delay_loop);
             let default = defaults.delay_before_retry.unwrap_or(usual);
@@ -100,6 +117,7 @@ fn check(table: &Table<'_>, defaults: &Defaults) -> Result<Check, FileError> {
         warmup: table.or("warmup", defaults.warmup.unwrap_or(delay_loop), |value| value.time(true))?,
     };
     let target = Target {
+        via: table.or("via", Via::default(), via)?,
         address: table.maybe("connect_address", Value::address)?,
         port: table.maybe("connect_port", Value::port)?,
         source: table.maybe("bind_address", Value::address)?,
@@ -116,7 +134,8 @@ fn http(table: &Table<'_>, tls: bool, defaults: &Defaults) -> Result<HttpCheck, 
     })?;
     let tls = if tls {
         let sni = table.maybe("sni", |value| value.text(false))?;
-        Some(Tls { send_sni: table.or("send_sni", false, Value::switch)?, sni })
+        let verify = table.or("verify", true, Value::switch)?;
+        Some(Tls { send_sni: table.or("send_sni", false, Value::switch)?, sni, verify })
     } else {
         None
     };

@@ -11,7 +11,7 @@ use lvs_core::config::{
 use super::check::{self, Defaults};
 use super::director;
 use super::table::{Table, Value};
-use crate::config::health::{self, SorryServer};
+use crate::config::health::{self, OnDown, SorryServer};
 use crate::config::{Assembly, FileError, Server, ServiceHealth, cure, nearest};
 use crate::flags;
 
@@ -28,6 +28,8 @@ pub(super) const KEYS: &[&str] = &[
     "one_packet",
     "timeouts",
     "slow_start",
+    "on_down",
+    "damping",
     "quorum",
     "hysteresis",
     "sorry_server",
@@ -37,6 +39,7 @@ pub(super) const KEYS: &[&str] = &[
     "delay_loop",
     "connect_timeout",
     "retry",
+    "rise",
     "delay_before_retry",
     "warmup",
     "virtual_host",
@@ -194,7 +197,13 @@ fn health(table: &Table<'_>) -> Result<ServiceHealth, FileError> {
         return Err(table.missing("sorry_server", "an address, as there is a sorry_server_inhibit"));
     }
     let sorry_server = address.map(|address| SorryServer { address, inhibit });
-    Ok(ServiceHealth { quorum, hysteresis, sorry_server })
+    let on_down = table.or("on_down", OnDown::default(), |value| {
+        let expected =
+            "\"auto\", \"quiesce\", \"remove\" or \"drain TIME\", as in \"drain 30s\", at most 31 days";
+        value.as_str().and_then(OnDown::parse).ok_or_else(|| value.wrong(expected))
+    })?;
+    let damping = table.or("damping", true, Value::switch)?;
+    Ok(ServiceHealth { on_down, damping, quorum, hysteresis, sorry_server })
 }
 
 fn server(

@@ -38,6 +38,7 @@ fn a_service_gives_its_checks_to_its_servers() {
         delay_loop: seconds(5),
         connect_timeout: seconds(5),
         retry: 4,
+        rise: 1,
         delay_before_retry: seconds(3),
         warmup: seconds(5),
     };

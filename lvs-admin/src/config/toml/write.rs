@@ -10,8 +10,8 @@ use lvs_core::config::{
 
 use crate::config::difference::{knob_values, protocol_name};
 use crate::config::health::{
-    self, Check, CheckKind, CommandCheck, DnsCheck, HttpCheck, HttpVersion, Pattern, RecordType, Reply,
-    Timing, Url,
+    self, Check, CheckKind, CommandCheck, DnsCheck, HttpCheck, HttpVersion, OnDown, Pattern, RecordType,
+    Reply, Timing, Url, Via,
 };
 use crate::config::{
     Capacities, Configuration, Interface, Server, Service, ServiceHealth, duration, vlan_text,
@@ -182,7 +182,9 @@ fn service(out: &mut Out, service: &Service) {
     if let Some(takes) = config.slow_start {
         out.line("slow_start", time(takes));
     }
-    let ServiceHealth { quorum, hysteresis, sorry_server } = service.health;
+    let ServiceHealth { on_down, damping, quorum, hysteresis, sorry_server } = service.health;
+    out.other("on_down", quoted(on_down), quoted(OnDown::default()));
+    out.other("damping", damping, true);
     out.other("quorum", quorum, 1);
     out.other("hysteresis", hysteresis, 0);
     if let Some(sorry) = sorry_server {
@@ -272,14 +274,18 @@ fn check(check: &Check) -> String {
             entries.text("user", user.as_ref());
         }
     }
+    if target.via == Via::Rip {
+        entries.put("via", quoted("rip"));
+    }
     entries.text("connect_address", target.address);
     entries.other("connect_port", target.port.unwrap_or(0), 0);
     entries.text("bind_address", target.source);
     entries.other("bind_port", target.source_port.unwrap_or(0), 0);
-    let Timing { delay_loop, connect_timeout, retry, delay_before_retry, warmup } = *timing;
+    let Timing { delay_loop, connect_timeout, retry, rise, delay_before_retry, warmup } = *timing;
     entries.other("delay_loop", time(delay_loop), time(Timing::DELAY_LOOP));
     entries.other("connect_timeout", time(connect_timeout), time(Timing::CONNECT_TIMEOUT));
     entries.other("retry", retry, kind.default_retry());
+    entries.other("rise", rise, 1);
     let usual = kind.default_delay_before_retry(delay_loop);
     entries.other("delay_before_retry", time(delay_before_retry), time(usual));
     entries.other("warmup", time(warmup), time(delay_loop));
@@ -295,6 +301,7 @@ fn http(entries: &mut Entries, check: &HttpCheck) {
     if let Some(tls) = tls {
         entries.other("send_sni", tls.send_sni, false);
         entries.text("sni", tls.sni.as_ref());
+        entries.other("verify", tls.verify, true);
     }
 }
 

@@ -1,0 +1,397 @@
+//! Health checks at work: a thread of its own makes probes, hears what comes of them, and edits the director.
+//!
+//! ```text
+//!            repeated SYNs, answers to probes              edits, watched neighbours
+//!  group ────────────────────────────────► this thread ─────────────────────────────► group
+//!                                            │      ▲
+//!                        frames of probes ◄──┘      └── sockets, commands (a thread of lvs-health)
+//!  first worker ◄── outbox
+//! ```
+//! Services with a check or a sorry server are monitored: their real servers are added, edited and removed here and nowhere else. What
+//! is checked comes from the file; what is found is shown by `lvsadm --health`, in the log and in the metrics.
+
+mod convert;
+mod outbox;
+mod report;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use lvs_admin::config::Configuration;
+use lvs_admin::json::{ForcedState, HealthService};
+use lvs_admin::{control, metrics};
+use lvs_core::Instant;
+use lvs_core::config::{Change, ServiceKey};
+use lvs_core::connection::TableMemory;
+use lvs_core::director::{DirectorGroup, PROBE_BUFFER};
+use lvs_examples::clock::Clock;
+use lvs_health::config::{MonitorConfig, Probe, ServiceHealth};
+use lvs_health::monitor::Forced;
+use lvs_health::path::{PathConfig, PathProber, Route};
+use lvs_health::sockets::{SocketConfig, SocketProber};
+use lvs_health::{Monitor, Outcome, ProbeOrder};
+
+pub(crate) use self::convert::{has_ping, is_monitored, notes, services};
+pub(crate) use self::outbox::Outbox;
+
+/// The longest wait: a wake-up that came just before it is made up for.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// How often is looked whether a server has told its Ethernet address by now.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// Answers that are taken in between two looks at what is due.
+const ANSWERS: usize = 256;
+
+/// The health checks of a director.
+pub(crate) struct Health<M: TableMemory> {
+    group: DirectorGroup<M>,
+    clock: Clock,
+    state: Mutex<State>,
+    outbox: Outbox,
+    alarm: Arc<Alarm>,
+    /// Answers come to the director only at addresses that it owns: the host's kernel keeps frames for its own.
+    needs_own_address: bool,
+}
+
+/// What the checks know.
+struct State {
+    monitor: Monitor,
+    path: PathProber,
+    sockets: Option<SocketProber>,
+    seed: u64,
+    /// Probes whose server's Ethernet address is being asked for, and when each is over.
+    waiting: Vec<(Instant, ProbeOrder)>,
+    /// Real servers whose Ethernet addresses are asked for though they may serve nobody.
+    watched: BTreeSet<IpAddr>,
+}
+
+/// Wakes the thread of the checks.
+#[derive(Default)]
+struct Alarm {
+    thread: Mutex<Option<Thread>>,
+    stop: AtomicBool,
+}
+
+impl Alarm {
+    fn ring(&self) {
+        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+            thread.unpark();
+        }
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// Whether these services can be monitored.
+///
+/// # Errors
+/// The first thing that cannot, with its place.
+pub(crate) fn validate(services: &[ServiceHealth]) -> Result<(), String> {
+    let mut monitor = Monitor::new(monitor_config(services, 0));
+    monitor.configure(Instant::ZERO, services).map_err(|error| format!("health checks: {error}"))
+}
+
+/// Room for these and as many again, so that a reload finds some.
+fn monitor_config(services: &[ServiceHealth], seed: u64) -> MonitorConfig {
+    let usual = MonitorConfig::new(seed);
+    let count = |number: usize| u32::try_from(number.saturating_mul(2)).unwrap_or(u32::MAX);
+    let servers = services.iter().map(|service| service.servers.len() + 1).sum();
+    let checks = services.iter().flat_map(|service| &service.servers).map(|server| server.checks.len()).sum();
+    MonitorConfig {
+        max_services: count(services.len()).max(usual.max_services),
+        max_servers: count(servers).max(usual.max_servers),
+        max_checks: count(checks).max(usual.max_checks),
+        ..usual
+    }
+}
+
+impl<M: TableMemory> Health<M> {
+    /// For a group that has the services, but not yet their servers. Brings in those that are held to be up.
+    ///
+    /// # Errors
+    /// What cannot be monitored.
+    pub(crate) fn new(
+        group: DirectorGroup<M>,
+        clock: Clock,
+        services: &[ServiceHealth],
+        seed: u64,
+        needs_own_address: bool,
+    ) -> Result<Self, String> {
+        let state = State {
+            monitor: Monitor::new(monitor_config(services, seed)),
+            path: PathProber::new(&PathConfig::new(seed.rotate_left(17))),
+            sockets: None,
+            seed: seed.rotate_left(34),
+            waiting: Vec::new(),
+            watched: BTreeSet::new(),
+        };
+        let alarm = Arc::<Alarm>::default();
+        group.set_probe_waker(Waker::from(Arc::clone(&alarm)));
+        let health = Self {
+            group,
+            clock,
+            state: Mutex::new(state),
+            outbox: Outbox::default(),
+            alarm,
+            needs_own_address,
+        };
+        health.configure(services, &[])?;
+        Ok(health)
+    }
+
+    /// Monitors these services from now on: what is as before goes on. `there` are servers that the director has already, though
+    /// nobody has monitored their service so far.
+    ///
+    /// # Errors
+    /// What cannot be monitored; all is as before then.
+    pub(crate) fn configure(
+        &self,
+        services: &[ServiceHealth],
+        there: &[(ServiceKey, lvs_core::config::DestinationConfig)],
+    ) -> Result<(), String> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.monitor.configure(now, services).map_err(|error| format!("health checks: {error}"))?;
+        for (service, server) in there {
+            // Who is not in the file has been removed already.
+            let _ = state.monitor.adopt(now, service, *server);
+        }
+        self.watch(&mut state, services);
+        self.carry_out(&mut state);
+        drop(state);
+        self.alarm.ring();
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What metrics show of it.
+    pub(crate) fn report(&self) -> metrics::HealthReport {
+        report::figures(&self.state().monitor, self.clock.now())
+    }
+
+    /// Whose Ethernet addresses are asked for.
+    pub(crate) fn watched(&self) -> BTreeSet<IpAddr> {
+        self.state().watched.clone()
+    }
+
+    /// Frames for the worker that sends them.
+    pub(crate) const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Asks for the Ethernet addresses of all that are probed, whether they serve or not.
+    fn watch(&self, state: &mut State, services: &[ServiceHealth]) {
+        let servers = services.iter().flat_map(|service| &service.servers);
+        let wanted: BTreeSet<IpAddr> = servers.map(|server| server.destination.address).collect();
+        let edit = |address: &IpAddr, watched| Change::WatchNeighbour { address: *address, watched };
+        let gone = state.watched.difference(&wanted).map(|address| edit(address, false));
+        let come = wanted.difference(&state.watched).map(|address| edit(address, true));
+        let changes: Vec<Change> = gone.chain(come).collect();
+        match self.group.apply(self.clock.now(), &changes) {
+            Ok(()) => state.watched = wanted,
+            Err(error) => tracing::error!(
+                "health checks: {}; servers that are down may not be found again",
+                error.error
+            ),
+        }
+    }
+
+    /// Runs until told to stop. For a thread of its own.
+    pub(crate) fn run(&self) {
+        *self.alarm.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
+        let mut buffer = vec![0; PROBE_BUFFER];
+        while !self.alarm.stop.load(Ordering::Relaxed) {
+            let due = self.turn(&mut buffer);
+            let wait = due.map(|due| due.saturating_duration_since(self.clock.now()));
+            let wait = wait.map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT));
+            if !wait.is_zero() {
+                thread::park_timeout(wait);
+            }
+        }
+    }
+
+    /// Ends [`run`](Self::run) soon.
+    pub(crate) fn stop(&self) {
+        self.alarm.stop.store(true, Ordering::Relaxed);
+        self.alarm.ring();
+    }
+
+    /// Answers when there is something to do next.
+    fn turn(&self, buffer: &mut [u8]) -> Option<Instant> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut taken = 0;
+        while let Some(reply) = (taken < ANSWERS).then(|| self.group.poll_probe_reply(buffer)).flatten() {
+            let bytes = buffer.get(..reply.len).unwrap_or_default();
+            state.path.handle_frame(self.clock.now(), &reply.meta, bytes);
+            taken += 1;
+        }
+        let now = self.clock.now();
+        while let Some(repeated) = self.group.poll_repeated_syn() {
+            state.monitor.handle_repeated_syn(now, &repeated.service, repeated.address);
+        }
+        // Probers first, so that the monitor hears of a time-out from them.
+        state.path.handle_timeout(now);
+        while let Some((id, outcome)) = state.path.poll_outcome() {
+            state.monitor.handle_result(now, id, outcome);
+        }
+        while let Some((id, outcome)) = state.sockets.as_mut().and_then(SocketProber::poll_outcome) {
+            state.monitor.handle_result(now, id, outcome);
+        }
+        state.monitor.handle_timeout(now);
+        for (over, order) in std::mem::take(&mut state.waiting) {
+            self.start(state, now, over, order);
+        }
+        while let Some(order) = state.monitor.poll_probe(now) {
+            let over = now + order.timeout;
+            self.start(state, now, over, order);
+        }
+        while let Some(frame) = state.path.poll_transmit(now, buffer) {
+            let bytes = buffer.get(..frame.len).unwrap_or_default().into();
+            self.outbox.push(outbox::Letter { port: frame.port, meta: frame.meta, bytes });
+        }
+        self.carry_out(state);
+        while let Some(event) = state.monitor.poll_event() {
+            report::log(&event);
+        }
+        if taken == ANSWERS {
+            return Some(now);
+        }
+        let again = (!state.waiting.is_empty()).then(|| now + ASK_AGAIN);
+        Instant::earliest(again, Instant::earliest(state.monitor.poll_timeout(), state.path.poll_timeout()))
+    }
+
+    /// Starts a probe that is over then; or lets it wait while its server is being asked for its Ethernet address.
+    fn start(&self, state: &mut State, now: Instant, over: Instant, mut order: ProbeOrder) {
+        if matches!(*order.probe, Probe::Socket(_)) {
+            if state.sockets.is_none() {
+                let alarm = Arc::clone(&self.alarm);
+                match SocketProber::spawn(SocketConfig::new(state.seed), move || alarm.ring()) {
+                    Ok(sockets) => state.sockets = Some(sockets),
+                    Err(error) => tracing::error!("health checks over sockets: {error}"),
+                }
+            }
+            match &mut state.sockets {
+                Some(sockets) => sockets.start(order),
+                None => {
+                    state.monitor.handle_result(now, order.id, undecided("there is no thread for probes"));
+                }
+            }
+            return;
+        }
+        let Some(way) = self.group.route(order.server) else {
+            let outcome = undecided("no interface leads there");
+            return state.monitor.handle_result(now, order.id, outcome);
+        };
+        if self.needs_own_address && !way.owned {
+            let outcome = undecided(
+                "over AF_XDP answers come to the director's own addresses only: give it one with --probe-address",
+            );
+            return state.monitor.handle_result(now, order.id, outcome);
+        }
+        if way.next_hop_mac.is_none() && now < over {
+            state.waiting.push((over, order));
+            return;
+        }
+        order.timeout = over.saturating_duration_since(now);
+        let route = Route {
+            port: way.port,
+            vlan: way.vlan,
+            mac: way.mac,
+            mtu: way.mtu,
+            source: way.source,
+            owned: way.owned,
+            server_mac: way.next_hop_mac,
+        };
+        state.path.start(now, &order, &route);
+    }
+
+    /// Edits the director as the monitor decided: all at once, or where one is refused each for itself.
+    fn carry_out(&self, state: &mut State) {
+        let decisions: Vec<_> = std::iter::from_fn(|| state.monitor.poll_decision()).collect();
+        if decisions.is_empty() {
+            return;
+        }
+        let changes: Vec<Change> = decisions.iter().map(|decision| decision.change).collect();
+        if self.group.apply(self.clock.now(), &changes).is_ok() {
+            return;
+        }
+        for decision in &decisions {
+            if let Err(error) = self.group.apply(self.clock.now(), &[decision.change]) {
+                let server = decision.destination.address;
+                tracing::warn!("health checks: {server} of {}: {}", decision.service, error.error);
+                state.monitor.handle_refused(decision);
+            }
+        }
+    }
+}
+
+fn undecided(text: &str) -> Outcome {
+    Outcome::Undecided(lvs_health::Failure::new(lvs_health::FailureKind::Local, text))
+}
+
+impl<M> control::Health for Health<M>
+where
+    M: TableMemory,
+    DirectorGroup<M>: Send + Sync,
+{
+    fn listing(&self) -> Vec<HealthService> {
+        report::listing(&self.state().monitor, self.clock.now())
+    }
+
+    fn force(
+        &self,
+        service: Option<ServiceKey>,
+        server: IpAddr,
+        state: ForcedState,
+        deadline: Option<Duration>,
+    ) -> usize {
+        let forced = match state {
+            ForcedState::Up => Some(Forced::Up),
+            ForcedState::Down => Some(Forced::Down),
+            ForcedState::Maintenance => Some(Forced::Maintenance { drain: deadline }),
+            ForcedState::None => None,
+        };
+        let now = self.clock.now();
+        let mut state = self.state();
+        let count = match service {
+            Some(key) => usize::from(state.monitor.force(now, &key, server, forced).is_ok()),
+            None => state.monitor.force_everywhere(now, server, forced),
+        };
+        // Done when this is answered.
+        self.carry_out(&mut state);
+        drop(state);
+        self.alarm.ring();
+        count
+    }
+}
+
+/// The services of a configuration that are monitored.
+pub(crate) fn monitored(configuration: &Configuration) -> BTreeSet<ServiceKey> {
+    configuration.services.iter().filter(|one| is_monitored(one)).map(|one| one.config.key).collect()
+}
+
+/// The changes that are left when those of monitored services' servers are taken out: these are made here.
+pub(crate) fn without_servers_of(monitored: &BTreeSet<ServiceKey>, changes: Vec<Change>) -> Vec<Change> {
+    let is_ours = |change: &Change| match change {
+        Change::AddDestination(key, _) | Change::EditDestination(key, _) => monitored.contains(key),
+        Change::RemoveDestination { service, .. } => monitored.contains(service),
+        _ => false,
+    };
+    changes.into_iter().filter(|change| !is_ours(change)).collect()
+}

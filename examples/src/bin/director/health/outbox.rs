@@ -1,0 +1,45 @@
+//! Frames of probes on their way from the thread that makes them to the worker that sends them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use lvs_core::PortId;
+use lvs_core::io::Meta;
+
+/// How many may wait; more are lost like frames on a wire, and probes repeat themselves.
+const PLACES: usize = 1024;
+
+/// A frame.
+pub(crate) struct Letter {
+    pub(crate) port: PortId,
+    pub(crate) meta: Meta,
+    pub(crate) bytes: Box<[u8]>,
+}
+
+/// Frames that wait. Empty, it costs a worker one load a turn.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    count: AtomicUsize,
+    letters: Mutex<VecDeque<Letter>>,
+}
+
+impl Outbox {
+    pub(crate) fn push(&self, letter: Letter) {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if letters.len() < PLACES {
+            letters.push_back(letter);
+        }
+        self.count.store(letters.len(), Ordering::Release);
+    }
+
+    /// All that wait.
+    pub(crate) fn take(&self) -> VecDeque<Letter> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return VecDeque::new();
+        }
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count.store(0, Ordering::Release);
+        std::mem::take(&mut letters)
+    }
+}
