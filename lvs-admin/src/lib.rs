@@ -10,7 +10,9 @@
 //! - [`keepalived`] reads keepalived.conf;
 //! - [`json`] has services, connections and counters as JSON, [`control`] the socket by which a running director is edited.
 //!
-//! But for the control socket it does no I/O and opens no files: bytes and plain values in, text out. Host and port names are not
+//! - `metrics` (a feature) shows everything that can be seen of a director, over HTTP.
+//!
+//! But for the control socket and the metrics server it does no I/O and opens no files: bytes and plain values in, text out. Host and port names are not
 //! looked up.
 //!
 //! ```

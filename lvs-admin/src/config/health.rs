@@ -455,7 +455,7 @@ impl fmt::Display for HttpCheck {
         write!(f, " HTTP/{}", version.name())?;
         if let Some(Tls { send_sni, sni, verify }) = tls {
             f.write_str(if *send_sni { " sni" } else { "" })?;
-            f.write_str(if *verify { "" } else { " unverified" })?;
+            f.write_str(if *verify { " verified" } else { "" })?;
             if let Some(name) = sni {
                 write!(f, " sni-name {name:?}")?;
             }
@@ -564,11 +564,17 @@ pub(crate) fn parse_hex(text: &str) -> Option<Vec<u8>> {
 pub fn listing(out: &mut impl Write, configuration: &Configuration) -> fmt::Result {
     for service in &configuration.services {
         let plain = |server: &Server| server.checks.is_empty() && !server.inhibit_on_failure;
-        if service.health == ServiceHealth::default() && service.servers.iter().all(plain) {
+        // Both kinds of file have their own default for servers that are down.
+        let is_usual = matches!(service.health.on_down, OnDown::Automatic | OnDown::Remove);
+        let rest = ServiceHealth { on_down: OnDown::default(), ..service.health };
+        if is_usual && rest == ServiceHealth::default() && service.servers.iter().all(plain) {
             continue;
         }
         let ServiceHealth { on_down, damping, quorum, hysteresis, sorry_server } = service.health;
-        write!(out, "{} on-down {on_down} quorum {quorum} hysteresis {hysteresis}", service.config.key)?;
+        write!(out, "{} quorum {quorum} hysteresis {hysteresis}", service.config.key)?;
+        if !is_usual {
+            write!(out, " on-down {on_down}")?;
+        }
         out.write_str(if damping { "" } else { " no-damping" })?;
         if let Some(SorryServer { address, inhibit }) = sorry_server {
             write!(out, " sorry {address}{}", if inhibit { " inhibit" } else { "" })?;
