@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroU16;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -27,6 +28,19 @@ struct Bench {
     directory: tempfile::TempDir,
 }
 
+fn config() -> DirectorConfig {
+    let eth0 =
+        InterfaceConfig::new(PortId(0), MacAddr([2, 0, 0, 0, 0, 1]), "192.168.0.208/24".parse().unwrap());
+    let mut config = DirectorConfig::new(vec![eth0], [7; 32]);
+    config.max_connections = 4096;
+    config
+}
+
+/// Those of [`RULES`].
+fn changes() -> Vec<lvs_core::Change> {
+    crate::rules::load(RULES.as_bytes()).unwrap().iter().map(|rule| rule.change).collect()
+}
+
 impl Bench {
     fn new() -> Self {
         Self::with_file(None)
@@ -34,10 +48,7 @@ impl Bench {
 
     fn with_file(file: Option<Box<dyn File>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let eth0 =
-            InterfaceConfig::new(PortId(0), MacAddr([2, 0, 0, 0, 0, 1]), "192.168.0.208/24".parse().unwrap());
-        let mut config = DirectorConfig::new(vec![eth0], [7; 32]);
-        config.max_connections = 4096;
+        let config = config();
         let two = NonZeroU16::new(2).unwrap();
         let (group, _) = DirectorGroup::new(&config, Instant::ZERO, two, &HeapMemory).unwrap();
         let handler = GroupHandler::new(group.clone(), || Instant::ZERO, "0.0.0-test");
@@ -289,4 +300,118 @@ fn the_socket_is_the_owners_and_goes_with_the_server() {
     assert!(matches!(Server::start(&path, handler()), Err(ServerError::NoSocket(_))));
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     drop(bench.directory);
+}
+
+/// A director with live traces: its socket, and what its first worker is watched by.
+fn traced(bench: &Bench) -> (Server, Witness, Arc<Tracer>) {
+    let tracer = Tracer::new();
+    let handler = GroupHandler::new(bench.group.clone(), || Instant::ZERO, "");
+    let handler = Arc::new(handler.with_tracer(Arc::clone(&tracer)));
+    let server = Server::start(&bench.directory.path().join("traced"), handler).unwrap();
+    (server, tracer.witness(Some(0)), tracer)
+}
+
+fn counted_traces(server: &Server) -> u64 {
+    let Ok(Reply::Statistics(counted)) = Client::connect(server.path()).unwrap().call(&Request::Statistics)
+    else {
+        panic!("no counters")
+    };
+    counted["traces"]
+}
+
+fn wait_for_traces(server: &Server, count: u64) {
+    let deadline = SystemTime::now() + Duration::from_secs(10);
+    while counted_traces(server) != count {
+        assert!(SystemTime::now() < deadline, "never {count} traces");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_trace_is_told_until_its_client_goes() {
+    let bench = Bench::new();
+    bench.client().rules(RULES).unwrap();
+    let (server, mut witness, _) = traced(&bench);
+    assert_eq!(counted_traces(&server), 0);
+    let mut told = Vec::new();
+    let client = Client::connect(server.path()).unwrap();
+    let result = client.trace("protocol=tcp connection=new", None, |traced| -> Result<_, CallError> {
+        if traced.frames.is_empty() {
+            assert_eq!(counted_traces(&server), 1);
+            for port in [80, 81] {
+                let vip = format!("192.168.0.250:{port}").parse().unwrap();
+                let mut bytes = lvs_testkit::frames::tcp("110.0.0.1:4000".parse().unwrap(), vip)
+                    .flags(lvs_testkit::frames::TcpFlags::SYN)
+                    .macs(MacAddr([2, 0, 0, 0, 0, 9]), MacAddr([2, 0, 0, 0, 0, 1]))
+                    .build();
+                let mut frame = lvs_core::Frame::new(&mut bytes, PortId(0));
+                let mut alone = lvs_core::Director::new(config(), Instant::ZERO).unwrap();
+                alone.apply(Instant::ZERO, &changes()).unwrap();
+                let _ = alone.handle_frame_observed(Instant::ZERO, &mut frame, &mut witness);
+            }
+        }
+        told.extend(traced.frames);
+        Ok(if told.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    });
+    result.unwrap();
+    let [frame] = &told[..] else { panic!("{told:?}") };
+    let is = &frame.explained;
+    assert_eq!((is.frame, is.worker, is.connection.as_str()), (1, Some(0), "new"));
+    assert_eq!(is.service.as_deref(), Some("TCP 192.168.0.250:80"));
+    assert!(is.why.contains("is a virtual service, and a SYN may open a connection"), "{is:?}");
+    let labels: Vec<&str> = frame.lines.iter().map(|(label, _)| label.as_str()).collect();
+    assert_eq!(labels, ["connection", "service", "servers", "scheduler", "held", "verdict"]);
+    wait_for_traces(&server, 0);
+    assert!(!witness.watches(Instant::ZERO));
+}
+
+#[test]
+fn traces_that_cannot_be_had_are_refused() {
+    let bench = Bench::new();
+    let trace = |server: &Server, filter: &str| {
+        let client = Client::connect(server.path()).unwrap();
+        let result = client.trace(filter, None, |_| Ok::<_, CallError>(ControlFlow::Break(())));
+        match result {
+            Err(CallError::Refused(refusal)) => Some((refusal.fault, refusal.text)),
+            other => other.map(|()| None).unwrap(),
+        }
+    };
+    let (fault, _) = trace(&bench.server, "").unwrap();
+    assert_eq!(fault, Fault::Unavailable);
+    let (server, _, tracer) = traced(&bench);
+    let (fault, text) = trace(&server, "verdict=lost").unwrap();
+    assert_eq!(fault, Fault::Malformed);
+    assert!(text.starts_with("filter: verdict=lost: `lost` is no verdict"), "{text}");
+    let others: Vec<Trace> =
+        (0..MAX_TRACES).map(|_| tracer.watch(crate::explain::Filter::default()).unwrap()).collect();
+    let (fault, text) = trace(&server, "").unwrap();
+    assert!(fault == Fault::Busy && text.contains("4 traces run already"), "{text}");
+    drop(others);
+    assert_eq!(trace(&server, ""), None);
+}
+
+/// A trace holds up no end of the director, and one that nobody reads ends.
+#[test]
+fn a_trace_ends_with_the_server_and_when_the_time_is_over() {
+    let bench = Bench::new();
+    let (server, _, _) = traced(&bench);
+    let client = Client::connect(server.path()).unwrap();
+    let begun = SystemTime::now();
+    let until = Some(begun + Duration::from_millis(300));
+    client.trace("", until, |_| Ok::<_, CallError>(ControlFlow::Continue(()))).unwrap();
+    let time = begun.elapsed();
+    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&time), "{time:?}");
+    let mut stream = BufReader::new(UnixStream::connect(server.path()).unwrap());
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let begins = "{\"ok\":{\"traced\":{\"frames\":[],\"untold\":0,\"unlooked\":0}}}\n";
+    assert_eq!(say(&mut stream, b"{\"lvs\":1,\"do\":\"trace\"}\n"), begins);
+    // It has said its last word and still listens.
+    stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    wait_for_traces(&server, 1);
+    let begun = SystemTime::now();
+    drop(server);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let mut rest = String::new();
+    assert_eq!(stream.read_line(&mut rest).unwrap(), 0, "{rest}");
 }

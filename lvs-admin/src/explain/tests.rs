@@ -433,3 +433,29 @@ proptest! {
         prop_assert!(!explanation.why(&Plain).is_empty() || matches!(explanation.verdict, Verdict::Transmit(_)));
     }
 }
+
+#[test]
+fn every_drop_reason_has_words() {
+    for reason in DropReason::ALL {
+        assert_ne!(drop_words(*reason), "for a reason that has no words yet", "{reason:?}");
+    }
+}
+
+/// What the headers alone decide is sure; what they do not is not.
+#[test]
+fn what_is_surely_wanted() {
+    let mut world = World::new(SchedulerKind::RoundRobin);
+    let one = world.give(frames::tcp(socket(CLIENT), socket(VIP)).flags(TcpFlags::SYN));
+    let answer = |filter: &str| {
+        let filter: Filter = filter.parse().unwrap();
+        (filter.wants(&one.frame), filter.surely_wants(&one.frame))
+    };
+    for sure in ["", "port=80", "address=110.0.0.1 protocol=udp,tcp", "!port=81", "!protocol=udp"] {
+        assert_eq!(answer(sure), (true, true), "{sure}");
+    }
+    for perhaps in ["verdict=transmit", "port=80 server=192.168.0.1", "!verdict=drop", "address=192.168.0.1"]
+    {
+        assert_eq!(answer(perhaps), (true, false), "{perhaps}");
+    }
+    assert_eq!(answer("port=81"), (false, false));
+}

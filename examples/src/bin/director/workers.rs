@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use lvs_admin::control::GroupHandler;
+use lvs_admin::control::{GroupHandler, Tracer, Witness};
 use lvs_core::connection::TableMemory;
 use lvs_core::director::{DirectorGroup, GroupMember, TurnBuffers};
 use lvs_core::io::{FrameIo, IoStatistics};
@@ -97,13 +97,15 @@ pub(crate) fn run<I: Device>(
     let health = Health::new(group.clone(), clock, &setup.monitored, seed, setup.io == Io::Xdp)?;
     let health = Arc::new(health);
     let wanted = options.control.clone();
+    let tracer = Tracer::new();
     let handler = {
         let (interfaces, loaded) = (setup.config.interfaces.clone(), setup.loaded.configuration.clone());
         let check = || control::edit_check(&setup);
         let file =
             LiveFile::new(group.clone(), clock, options, interfaces, check(), loaded, Arc::clone(&health));
         let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
-        Arc::new(handler.with_check(check()).with_file(Box::new(file)).with_health(Arc::clone(&health) as _))
+        let handler = handler.with_check(check()).with_file(Box::new(file)).with_tracer(Arc::clone(&tracer));
+        Arc::new(handler.with_health(Arc::clone(&health) as _))
     };
     let served = listener.map(|listener| {
         tracing::info!("metrics: http://{}/", listener.local_addr()?);
@@ -125,7 +127,8 @@ pub(crate) fn run<I: Device>(
             .map(|(member, io)| {
                 let outbox = (member.place() == 0).then(|| health.outbox());
                 let devices = &*devices_seen;
-                scope.spawn(move || work(member, io, workers, clock, outbox, devices, stop))
+                let witness = tracer.witness((workers > NonZeroU16::MIN).then(|| member.place()));
+                scope.spawn(move || work(member, io, workers, clock, outbox, devices, witness, stop))
             })
             .collect();
         let checks = scope.spawn(|| health.run());
@@ -184,6 +187,7 @@ impl Drop for Ending<'_> {
 }
 
 /// The run loop of a worker. Answers its device, still open, and how it went.
+#[expect(clippy::too_many_arguments, reason = "all that a worker shares with others")]
 fn work<M: TableMemory, I: Device>(
     mut member: GroupMember<M>,
     mut io: I,
@@ -191,6 +195,7 @@ fn work<M: TableMemory, I: Device>(
     clock: Clock,
     outbox: Option<&Outbox>,
     devices: &Devices,
+    mut witness: Witness,
     stop: &AtomicBool,
 ) -> (I, Result<(), String>) {
     let _ending = Ending(stop);
@@ -207,7 +212,7 @@ fn work<M: TableMemory, I: Device>(
     let (worker, mut published) = (member.place(), clock.now());
     let mut turns = || -> Result<(), I::Error> {
         while !stop.load(Ordering::Relaxed) {
-            let received = member.turn(&mut io, &mut buffers, || clock.now())?;
+            let received = member.turn_observed(&mut io, &mut buffers, || clock.now(), &mut witness)?;
             for letter in outbox.map(Outbox::take).unwrap_or_default() {
                 io.transmit(letter.port, &letter.meta, &letter.bytes)?;
             }

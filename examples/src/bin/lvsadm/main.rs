@@ -173,6 +173,7 @@ fn carry_out(own: &Own, options: &Options) -> Result<(), Failure> {
         }
         Own::Knob(name) => show::knobs(&mut client, Some(name), options.json),
         Own::Counters => show::counters(&mut client, options.json),
+        Own::Trace { filter, count } => show::trace(client, filter, *count, options.json),
         Own::Health => show::health(&mut client, options.json),
         Own::Force { service, server, state, deadline } => {
             let service = service.map(Into::into);

@@ -37,6 +37,8 @@ pub(crate) enum Own {
     Counters,
     /// `--reload`
     Reload,
+    /// `--trace [FILTER]`
+    Trace { filter: String, count: Option<u64> },
     /// `--health`
     Health,
     /// `--force STATE [SERVICE] -r SERVER [--deadline SECONDS]`
@@ -79,6 +81,7 @@ fn own(words: &[&str]) -> Result<Option<Own>, String> {
         ["--counters"] => Own::Counters,
         ["--reload"] => Own::Reload,
         ["--health"] => Own::Health,
+        ["--trace", rest @ ..] => trace(rest)?,
         ["--force", state, rest @ ..] => force(state, rest)?,
         ["--force"] => return Err(FORCE.to_owned()),
         ["--sysctl"] => Own::Knobs,
@@ -89,6 +92,24 @@ fn own(words: &[&str]) -> Result<Option<Own>, String> {
         ["--drain", rest @ ..] => drain(rest)?,
         _ => return Ok(None),
     }))
+}
+
+/// `--count N` and the terms of a filter.
+fn trace(words: &[&str]) -> Result<Own, String> {
+    let (mut count, mut terms, mut words) = (None, Vec::new(), words.iter());
+    while let Some(word) = words.next() {
+        if *word == "--count" {
+            let number = words.next().ok_or("--count needs a number")?;
+            let number = number.parse().ok().filter(|number| *number > 0);
+            count = Some(number.ok_or("--count takes a number from 1 on")?);
+        } else {
+            terms.push(*word);
+        }
+    }
+    let filter = terms.join(" ");
+    let parsed: Result<lvs_admin::explain::Filter, _> = filter.parse();
+    parsed.map_err(|error| format!("--trace {error}\n\n{}", lvs_admin::explain::GRAMMAR))?;
+    Ok(Own::Trace { filter, count })
 }
 
 const FORCE: &str = "--force up|down|maintenance|none [-t VIP:PORT] -r RIP [--deadline SECONDS]";
@@ -182,7 +203,15 @@ mod tests {
             read("--force none -t 192.168.0.250:80 -r 192.168.0.188").unwrap().own,
             forced(ForcedState::None, Some(service), None)
         );
+        let trace = |filter: &str, count| Some(Own::Trace { filter: filter.to_owned(), count });
+        assert_eq!(read("--trace").unwrap().own, trace("", None));
+        assert_eq!(
+            read("--trace protocol=tcp --count 3 port=80").unwrap().own,
+            trace("protocol=tcp port=80", Some(3))
+        );
         for wrong in [
+            "--trace colour=red",
+            "--trace --count 0",
             "--force",
             "--force sideways -r 192.168.0.188",
             "--force up",
