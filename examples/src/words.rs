@@ -29,7 +29,7 @@ pub fn log(event: Event, names: &[String]) {
                 "{mac} on {} claims {address}, which is this director's. If it is a real server, it needs \
                  arp_ignore=1 and arp_announce=2 (the ARP problem); announcing again",
                 on(interface)
-            )
+            );
         }
         Event::LinkDown(PortId(at)) => tracing::warn!(event = "link_down", "{} is down", name(at)),
         Event::LinkUp(PortId(at)) => tracing::info!(event = "link_up", "{} is up", name(at)),
@@ -46,7 +46,7 @@ pub fn log(event: Event, names: &[String]) {
              raise --max-connections"
         ),
         Event::TableHasRoom => {
-            tracing::info!(event = "table_has_room", "the connection table has had room for two minutes")
+            tracing::info!(event = "table_has_room", "the connection table has had room for two minutes");
         }
         Event::Lost(count) => tracing::warn!(event = "lost", "{count} events were lost"),
         other => tracing::info!("{other:?}"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant as SystemTime};
 
 use lvs_core::connection::HeapMemory;
 use lvs_core::director::DirectorGroup;
+use lvs_core::observe::Observer as _;
 use lvs_core::{DirectorConfig, Instant, InterfaceConfig, MacAddr, PortId};
 
 use super::*;
