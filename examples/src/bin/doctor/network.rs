@@ -48,6 +48,8 @@ pub(crate) fn examine(plan: &Plan, report: &mut Report) -> Result<(), Error> {
             }
             frames.iter().map(|_| Verdict::Pass).collect::<Verdicts>()
         })?;
+        // A wait ends at once while there is something to fetch.
+        while io.poll_event().is_some() {}
         if received == 0 {
             let due = examination.poll_timeout();
             let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(clock.now()));
