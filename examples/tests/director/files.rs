@@ -217,6 +217,28 @@ fn check_and_plan() -> Outcome {
     let output = run(&cluster, DIRECTOR, "check --config wrong.toml")?;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("wrong.toml:3: service.sheduler: there is no such key"));
+    // What a start would refuse is wrong, too; and the file that we ship is good.
+    let checked = "[[service]]\ntcp = \"192.168.0.250:80\"\ncheck = [{ kind = \"http\", url = [{ path = \"/\", regex = \"a+\" }] }]\n\
+                   [[service.server]]\naddress = \"192.168.0.188\"\n";
+    for (text_of_it, words) in [
+        (checked.to_owned(), "regex \"a+\": this is more than plain text"),
+        (
+            checked
+                .replace("regex = \"a+\"", "path = \"/\"")
+                .replace(", path = \"/\" }", " }")
+                .replace("kind", "delay_loop = \"2d\", kind"),
+            "interval is out of range",
+        ),
+        ("[director]\nio = \"pcap\"\n".to_owned(), "expected afpacket, xdp or tap"),
+    ] {
+        write(&cluster, "wrong.toml", &text_of_it)?;
+        let output = run(&cluster, DIRECTOR, "check --config wrong.toml")?;
+        assert_eq!(output.status.code(), Some(1), "{text_of_it}: {output:?}");
+        assert!(text(&output.stderr).contains(words), "`{words}` is missing: {output:?}");
+    }
+    write(&cluster, "shipped.toml", include_str!("../../etc/lvs.toml"))?;
+    let output = run(&cluster, DIRECTOR, "check --config shipped.toml")?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let output = run(&cluster, DIRECTOR, "check --config nowhere.toml")?;
     assert_eq!(output.status.code(), Some(2));
     let output = run(&cluster, DIRECTOR, "check")?;

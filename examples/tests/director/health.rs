@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("keepaliveds_checks_and_sorry_server_are_carried_out", keepalived),
     ("checks_over_sockets_need_no_rights", sockets),
     ("a_reload_changes_what_is_checked", reload),
+    ("a_reload_takes_over_what_was_edited_by_hand", by_hand),
     ("metrics_and_the_page_show_what_is_wrong", metrics),
     ("a_check_that_cannot_be_carried_out_is_refused_at_the_start", refused_check),
 ];
@@ -365,6 +366,51 @@ fn reload() -> Outcome {
     assert!(weights.len() == 2 && weights.iter().all(|line| line.contains("Route   1 ")), "{listing}");
     assert_eq!(kept.get("/", SHORT)?.body, "server2");
     drop(director);
+    Ok(())
+}
+
+/// The weights of all servers, as `-Ln` lists them: last added first.
+fn weights(cluster: &Cluster) -> Result<Vec<(String, String)>, Failed> {
+    let listing = String::from_utf8(lvsadm(cluster, "-Ln")?.stdout)?;
+    let words =
+        listing.lines().filter(|line| line.contains(" Route ")).map(|line| line.split_whitespace().collect());
+    Ok(words.map(|words: Vec<&str>| (words[1].to_owned(), words[3].to_owned())).collect())
+}
+
+/// The file has the last word about servers that are checked, too: about one that it no longer names when its service begins to be
+/// checked, and about all that was removed, added or weighted by hand meanwhile.
+fn by_hand() -> Outcome {
+    let cluster = Cluster::b(3)?;
+    let checks = "check = [{ kind = \"tcp\" }]";
+    let server = |at: usize| format!("{}:80", cluster.net.servers[at].addresses.v4);
+    let two = |text: &str| text.rsplit_once("[[service.server]]").map(|(text, _)| text.to_owned());
+    write(&cluster, &file(&cluster, ""))?;
+    let director = start(&cluster, "")?;
+    assert_eq!(weights(&cluster)?.len(), 3);
+    write(&cluster, &two(&file(&cluster, checks)).ok_or("servers")?)?;
+    assert!(lvsadm(&cluster, "--reload")?.status.success());
+    let expected = [server(1), server(0)].map(|server| (server, "1".to_owned()));
+    assert_eq!(weights(&cluster)?, expected);
+    wait_for_state(&cluster, 0, "up")?;
+
+    let (service, third) = ("-t 192.168.0.250:80", server(2));
+    for edits in [
+        vec![format!("-d {service} -r {}", server(0))],
+        vec![format!("-e {service} -r {} -w 7", server(1)), format!("-a {service} -r {third}")],
+        vec!["-C".to_owned()],
+    ] {
+        for edit in &edits {
+            assert!(lvsadm(&cluster, edit)?.status.success(), "{edit}");
+        }
+        assert_ne!(weights(&cluster)?, expected);
+        let output = lvsadm(&cluster, "--reload")?;
+        assert!(output.status.success(), "{output:?}");
+        let mut found = weights(&cluster)?;
+        found.sort();
+        assert_eq!(found, [server(1), server(0)].map(|server| (server, "1".to_owned())), "after {edits:?}");
+        assert_eq!(cluster.fetch_in_turn(Family::V4, 2)?.len(), 2);
+    }
+    assert_eq!(director.lines("WARN"), [""; 0]);
     Ok(())
 }
 

@@ -95,12 +95,6 @@ impl Plan {
             ..Self::default()
         }
     }
-
-    /// Whether nothing would be done.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.edits.is_empty()
-    }
 }
 
 impl From<Fate> for ServicePlan {

@@ -39,6 +39,14 @@ impl Monitor {
         Ok(())
     }
 
+    /// Whether [`configure`](Self::configure) would take these services.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(&self, services: &[ServiceHealth]) -> Result<(), ConfigureError> {
+        self.check_room(services, false)
+    }
+
     /// Watches one service, or one that it watches already in another way; the others stay as they are.
     ///
     /// # Errors

@@ -355,8 +355,8 @@ impl Monitor {
         }
     }
 
-    /// The director has this server already, as it is given here: say so after [`configure`](Self::configure) and before decisions are
-    /// fetched, where a monitor takes over a director that runs.
+    /// The director has this server as it is given here, or not at all: say so after [`configure`](Self::configure) and before decisions
+    /// are fetched, where a monitor takes over a director that runs, or somebody else has edited it.
     ///
     /// # Errors
     /// If no such server is monitored.
@@ -364,10 +364,12 @@ impl Monitor {
         &mut self,
         now: Instant,
         service: &ServiceKey,
-        destination: DestinationConfig,
+        server: IpAddr,
+        there: Option<DestinationConfig>,
     ) -> Result<(), NoSuchServerError> {
-        let number = self.find(service, destination.address).ok_or(NoSuchServerError)?;
-        self.servers[number].applied = Membership::Present { config: destination, draining: false };
+        let number = self.find(service, server).ok_or(NoSuchServerError)?;
+        self.servers[number].applied =
+            there.map_or(Membership::Absent, |config| Membership::Present { config, draining: false });
         self.evaluate(now, self.servers[number].service);
         Ok(())
     }

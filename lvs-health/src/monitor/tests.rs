@@ -544,7 +544,7 @@ fn a_refused_edit_is_tried_again() {
     // Taken over from a director that has it already, with the weight it has there.
     monitor.configure(Instant::ZERO, &[]).unwrap();
     monitor.configure(Instant::ZERO, &[service(1, Timing::default())]).unwrap();
-    monitor.adopt(Instant::ZERO, &key(), destination(0)).unwrap();
+    monitor.adopt(Instant::ZERO, &key(), rip(0), Some(destination(0))).unwrap();
     assert_eq!(monitor.poll_decision(), None);
 }
 

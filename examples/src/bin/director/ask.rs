@@ -8,6 +8,7 @@ use lvs_admin::config::{Configuration, toml};
 use lvs_admin::control::{self, CallError, Client, Fault, Reply, Request};
 use lvs_admin::json::Plan;
 
+use crate::setup::check_file;
 use crate::source::{Source, SourceError};
 
 /// The file is wrong, or the director would refuse it.
@@ -23,6 +24,8 @@ pub(crate) fn check(source: &Source) -> ExitCode {
     ended((|| {
         let loaded = source.read().map_err(unusable)?;
         loaded.notices.iter().for_each(|notice| eprintln!("{notice}"));
+        let notes = check_file(source, &loaded.configuration).map_err(|error| (EXIT_WRONG, error))?;
+        notes.iter().for_each(|note| eprintln!("{note}"));
         print(&format!("{}: {}\n", source.path.display(), summary(&loaded.configuration)))
     })())
 }

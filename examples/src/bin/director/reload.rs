@@ -7,18 +7,18 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lvs_admin::config::forecast::Forecast;
-use lvs_admin::config::{Configuration, Loaded, ServerOrder, Service, difference};
+use lvs_admin::config::{Configuration, Difference, Loaded, ServerOrder, Service, difference};
 use lvs_admin::control::{Check, File};
 use lvs_admin::json::Plan;
 use lvs_admin::model::Model;
-use lvs_core::config::{DestinationConfig, ServiceKey};
+use lvs_core::InterfaceConfig;
+use lvs_core::config::ServiceKey;
 use lvs_core::connection::{ConnectionRecord, TableMemory};
 use lvs_core::director::DirectorGroup;
-use lvs_core::listing::ServiceListing;
-use lvs_core::{Change, InterfaceConfig};
 use lvs_examples::clock::Clock;
+use lvs_health::config::ServiceHealth;
 
-use crate::health::{self, Health};
+use crate::health::{self, Health, Paused};
 use crate::options::Options;
 use crate::setup::{check_reach, locate};
 
@@ -64,30 +64,15 @@ impl<M: TableMemory> LiveFile<M> {
         *last = Configuration { io, workers, probe_addresses, capacities, interfaces, ..new };
     }
 
-    /// What runs: the director's own account of it, and from the file what a director does not know. Of services that are
-    /// monitored and stay so, the real servers as the file has them: what the director has of them is up to their checks.
-    fn running(&self, new: &Configuration) -> Configuration {
+    /// What runs: the director's own account of it, and from the file what a director does not know. Of the services in `kept` the
+    /// real servers as the file has them: what the director has of these is up to their checks.
+    fn running(&self, kept: &BTreeSet<ServiceKey>) -> Configuration {
         let last = self.last();
-        let (before, after) = (health::monitored(&last), health::monitored(new));
-        let kept: BTreeSet<ServiceKey> = before.intersection(&after).copied().collect();
         let (marks, timeouts) = (self.group.mark_rules(), self.group.timeouts());
         let model = Model::of(&self.group.services(), &marks, timeouts);
         let services =
-            model.services().map(|service| with_checks(service.into(), &last.services, &kept)).collect();
+            model.services().map(|service| with_checks(service.into(), &last.services, kept)).collect();
         Configuration { knobs: self.group.knobs(), timeouts, mark_rules: marks, services, ..last }
-    }
-
-    /// The real servers that the director has of these services.
-    fn servers_of<'a>(
-        &self,
-        services: impl Iterator<Item = &'a ServiceKey>,
-    ) -> Vec<(ServiceKey, DestinationConfig)> {
-        let listings = services.filter_map(|key| self.group.service(*key));
-        let servers = |listing: ServiceListing| {
-            let key = listing.config.key;
-            listing.destinations.into_iter().map(move |server| (key, server.config))
-        };
-        listings.flat_map(servers).collect()
     }
 
     /// The file and the command line together, held against the host and the interfaces that are open.
@@ -99,12 +84,35 @@ impl<M: TableMemory> LiveFile<M> {
         Ok((loaded, notes))
     }
 
-    /// Why these changes could not be carried out here.
-    fn refusal(&self, loaded: &Loaded, changes: &[Change]) -> Result<(), String> {
-        check_reach(&self.interfaces, loaded)?;
-        health::validate(&health::services(&loaded.configuration)?)?;
-        (self.check)(changes)
+    /// What differs, while the checks are `paused`; and why it could not be carried out here.
+    fn step(&self, loaded: &Loaded, paused: &Paused<'_, M>) -> Step {
+        let monitored = health::monitored(&loaded.configuration);
+        let strayed = paused.strayed(&monitored);
+        let kept = monitored.difference(&strayed).copied().collect();
+        let running = self.running(&kept);
+        let found = difference(&running, &loaded.configuration, ServerOrder::Kept);
+        let refusal = || {
+            check_reach(&self.interfaces, loaded)?;
+            let services = health::services(&loaded.configuration)?;
+            paused.check(&services)?;
+            (self.check)(&found.changes)?;
+            Ok(services)
+        };
+        let services = refusal();
+        Step { monitored, strayed, running, found, services }
     }
+}
+
+/// The way from what runs to what a file says.
+struct Step {
+    /// The services that are checked.
+    monitored: BTreeSet<ServiceKey>,
+    /// Those of them whose real servers are not as their checks left them.
+    strayed: BTreeSet<ServiceKey>,
+    running: Configuration,
+    found: Difference,
+    /// What is to be checked, or why nothing can be done.
+    services: Result<Vec<ServiceHealth>, String>,
 }
 
 /// A service that runs, with what the file says of its checks.
@@ -136,13 +144,13 @@ where
         let reload = || {
             let (loaded, mut notes) = self.read()?;
             let new = &loaded.configuration;
-            let found = difference(&self.running(new), new, ServerOrder::Kept);
-            self.refusal(&loaded, &found.changes)?;
-            let (before, after) = (health::monitored(&self.last()), health::monitored(new));
-            let changes = health::without_servers_of(&after, found.changes.clone());
+            let paused = self.health.pause();
+            let Step { monitored, strayed, found, services, .. } = self.step(&loaded, &paused);
+            let services = services?;
+            let changes = health::without_servers_of(&monitored, &strayed, found.changes.clone());
             let applied = self.group.apply(self.clock.now(), &changes);
             applied.map_err(|error| locate(&loaded, &changes, error))?;
-            self.health.configure(&health::services(new)?, &self.servers_of(after.difference(&before)))?;
+            paused.configure(&services, &strayed)?;
             self.keep(new.clone());
             notes.extend(found.to_string().lines().map(ToOwned::to_owned));
             if found.is_empty() {
@@ -164,8 +172,7 @@ where
     fn plan(&self, configuration: Configuration) -> Result<Plan, String> {
         let mut loaded = Loaded::from(configuration);
         let notes = self.options.complete(&mut loaded)?;
-        let running = self.running(&loaded.configuration);
-        let found = difference(&running, &loaded.configuration, ServerOrder::Kept);
+        let Step { running, found, services, .. } = self.step(&loaded, &self.health.pause());
         let mut forecast = Forecast::new(&running, &loaded.configuration);
         let mut cursor = 0;
         loop {
@@ -177,7 +184,6 @@ where
                 None => break,
             }
         }
-        let refused = self.refusal(&loaded, &found.changes).err();
-        Ok(Plan { notes, refused, ..Plan::new(&found, &forecast) })
+        Ok(Plan { notes, refused: services.err(), ..Plan::new(&found, &forecast) })
     }
 }

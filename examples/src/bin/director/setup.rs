@@ -1,5 +1,6 @@
 //! What is to be run: the file, the command line and the host, held against each other before a socket is opened.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -19,6 +20,7 @@ use lvs_netdev::check_name;
 
 use crate::health;
 use crate::options::Options;
+use crate::source::Source;
 
 /// Everything that a director is started with.
 pub(crate) struct Setup {
@@ -52,9 +54,7 @@ impl Setup {
         let mut warnings: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
         warnings.extend(options.complete(&mut loaded)?);
         let configuration = &loaded.configuration;
-        let io = Io::from_str(&configuration.io, false).map_err(|_| {
-            format!("{}: director.io: {:?}; expected afpacket, xdp or tap", options.source, configuration.io)
-        })?;
+        let io = io_of(&options.source, configuration)?;
         if configuration.workers > NonZeroU16::MIN
             && configuration.interfaces.iter().any(|one| one.vlan.inner != 0)
         {
@@ -109,7 +109,7 @@ impl Setup {
         let configuration = &self.loaded.configuration;
         let fresh = Configuration { knobs: self.config.knobs, ..Configuration::default() };
         let all = difference(&fresh, configuration, ServerOrder::AsWritten).changes;
-        health::without_servers_of(&health::monitored(configuration), all)
+        health::without_servers_of(&health::monitored(configuration), &BTreeSet::new(), all)
     }
 
     fn add_interface(&mut self, options: &Interface, host: &Host) -> Result<(), Error> {
@@ -271,6 +271,22 @@ fn own_mac_and_mtu(name: &str) -> Result<(MacAddr, u32), Error> {
     let mac = interface_mac(name).map_err(|error| format!("--interface {name}: {error}"))?;
     let mtu = interface_mtu(name).map_err(|error| format!("--interface {name}: {error}"))?;
     Ok((mac, mtu))
+}
+
+/// How frames are to come and go.
+fn io_of(source: &Source, configuration: &Configuration) -> Result<Io, String> {
+    let unknown = |_| format!("{source}: director.io: {:?}; expected afpacket, xdp or tap", configuration.io);
+    Io::from_str(&configuration.io, false).map_err(unknown)
+}
+
+/// What a start would refuse in a file whatever the host. Answers what the operator should know.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_file(source: &Source, configuration: &Configuration) -> Result<Vec<String>, String> {
+    io_of(source, configuration)?;
+    health::validate(&health::services(configuration)?)?;
+    Ok(health::notes(configuration))
 }
 
 /// Looks for real servers that cannot be reached: every packet for them would be lost.

@@ -147,9 +147,16 @@ pub(crate) fn run<I: Device>(
                 // It says in the log how it went.
                 service_manager.reloading(|| drop(handler.reload()));
             }
+            if checks.is_finished() {
+                // Its panic has been told where it happened. Servers that fail from now on would go on serving.
+                tracing::error!("the thread of the health checks has ended");
+                failed = true;
+                break;
+            }
             service_manager.alive();
             thread::sleep(LOOK);
         }
+        stop.store(true, Ordering::Relaxed);
         service_manager.stopping();
         health.stop();
         // A panic of it has been told where it happened.
@@ -206,6 +213,9 @@ fn work<M: TableMemory, I: Device>(
         None => LONGEST_WAIT,
     };
     if let Some(waker) = waker {
+        if let Some(outbox) = outbox {
+            outbox.set_waker(waker.clone());
+        }
         member.set_waker(waker);
     }
     let mut buffers = TurnBuffers::new();

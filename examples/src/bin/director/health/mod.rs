@@ -94,13 +94,13 @@ impl Wake for Alarm {
     }
 }
 
-/// Whether these services can be monitored.
+/// Whether these services can be monitored by a director that is started with them.
 ///
 /// # Errors
 /// The first thing that cannot, with its place.
 pub(crate) fn validate(services: &[ServiceHealth]) -> Result<(), String> {
-    let mut monitor = Monitor::new(monitor_config(services, 0));
-    monitor.configure(Instant::ZERO, services).map_err(|error| format!("health checks: {error}"))
+    let monitor = Monitor::new(monitor_config(services, 0));
+    monitor.check(services).map_err(|error| format!("health checks: {error}"))
 }
 
 /// Room for these and as many again, so that a reload finds some.
@@ -147,32 +147,15 @@ impl<M: TableMemory> Health<M> {
             alarm,
             needs_own_address,
         };
-        health.configure(services, &[])?;
+        let paused = health.pause();
+        paused.check(services)?;
+        paused.configure(services, &BTreeSet::new())?;
         Ok(health)
     }
 
-    /// Monitors these services from now on: what is as before goes on. `there` are servers that the director has already, though
-    /// nobody has monitored their service so far.
-    ///
-    /// # Errors
-    /// What cannot be monitored; all is as before then.
-    pub(crate) fn configure(
-        &self,
-        services: &[ServiceHealth],
-        there: &[(ServiceKey, lvs_core::config::DestinationConfig)],
-    ) -> Result<(), String> {
-        let now = self.clock.now();
-        let mut state = self.state();
-        state.monitor.configure(now, services).map_err(|error| format!("health checks: {error}"))?;
-        for (service, server) in there {
-            // Who is not in the file has been removed already.
-            let _ = state.monitor.adopt(now, service, *server);
-        }
-        self.watch(&mut state, services);
-        self.carry_out(&mut state);
-        drop(state);
-        self.alarm.ring();
-        Ok(())
+    /// Keeps the checks from editing the director until the answer is dropped.
+    pub(crate) fn pause(&self) -> Paused<'_, M> {
+        Paused { health: self, state: self.state() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -341,6 +324,67 @@ impl<M: TableMemory> Health<M> {
     }
 }
 
+/// Checks that edit nothing for now, so that somebody else can.
+pub(crate) struct Paused<'a, M: TableMemory> {
+    health: &'a Health<M>,
+    state: MutexGuard<'a, State>,
+}
+
+impl<M: TableMemory> Paused<'_, M> {
+    /// Whether [`configure`](Self::configure) would take these services.
+    ///
+    /// # Errors
+    /// The first thing that cannot be monitored, with its place.
+    pub(crate) fn check(&self, services: &[ServiceHealth]) -> Result<(), String> {
+        self.state.monitor.check(services).map_err(|error| format!("health checks: {error}"))
+    }
+
+    /// Those of the services whose real servers the director has otherwise than their checks left them: nobody has monitored them so
+    /// far, or somebody else has edited them.
+    pub(crate) fn strayed(&self, services: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        let as_left = |key: &ServiceKey| {
+            let servers = self.state.monitor.servers(key);
+            let left: BTreeSet<(IpAddr, u32)> =
+                servers.filter_map(|server| Some((server.destination.address, server.weight?))).collect();
+            let found = self.health.group.service(*key).map(|listing| {
+                let servers = listing.destinations.iter().map(|server| server.config);
+                servers.map(|config| (config.address, config.weight)).collect()
+            });
+            found.as_ref() == Some(&left)
+        };
+        services.iter().filter(|key| !as_left(key)).copied().collect()
+    }
+
+    /// Monitors these services from now on: what is as before goes on, and what has [strayed](Self::strayed) is brought back.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); all is as before then.
+    pub(crate) fn configure(
+        mut self,
+        services: &[ServiceHealth],
+        strayed: &BTreeSet<ServiceKey>,
+    ) -> Result<(), String> {
+        let Self { health, state } = &mut self;
+        let now = health.clock.now();
+        state.monitor.configure(now, services).map_err(|error| format!("health checks: {error}"))?;
+        for key in strayed {
+            let there = health.group.service(*key).map(|listing| listing.destinations).unwrap_or_default();
+            let monitored: Vec<IpAddr> =
+                state.monitor.servers(key).map(|server| server.destination.address).collect();
+            for address in monitored {
+                let config =
+                    there.iter().map(|server| server.config).find(|config| config.address == address);
+                // It was listed a moment ago.
+                let _ = state.monitor.adopt(now, key, address, config);
+            }
+        }
+        health.watch(state, services);
+        health.carry_out(state);
+        health.alarm.ring();
+        Ok(())
+    }
+}
+
 fn undecided(text: &str) -> Outcome {
     Outcome::Undecided(lvs_health::Failure::new(lvs_health::FailureKind::Local, text))
 }
@@ -386,11 +430,18 @@ pub(crate) fn monitored(configuration: &Configuration) -> BTreeSet<ServiceKey> {
     configuration.services.iter().filter(|one| is_monitored(one)).map(|one| one.config.key).collect()
 }
 
-/// The changes that are left when those of monitored services' servers are taken out: these are made here.
-pub(crate) fn without_servers_of(monitored: &BTreeSet<ServiceKey>, changes: Vec<Change>) -> Vec<Change> {
+/// The changes that are left when those are taken out that the checks make themselves: whatever concerns a real server of a service
+/// that is monitored. Servers that leave a service which has `strayed` are not theirs: they do not know them.
+pub(crate) fn without_servers_of(
+    monitored: &BTreeSet<ServiceKey>,
+    strayed: &BTreeSet<ServiceKey>,
+    changes: Vec<Change>,
+) -> Vec<Change> {
     let is_ours = |change: &Change| match change {
         Change::AddDestination(key, _) | Change::EditDestination(key, _) => monitored.contains(key),
-        Change::RemoveDestination { service, .. } => monitored.contains(service),
+        Change::RemoveDestination { service, .. } => {
+            monitored.contains(service) && !strayed.contains(service)
+        }
         _ => false,
     };
     changes.into_iter().filter(|change| !is_ours(change)).collect()

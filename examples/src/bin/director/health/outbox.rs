@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::Waker;
 
 use lvs_core::PortId;
 use lvs_core::io::Meta;
@@ -22,6 +23,8 @@ pub(crate) struct Letter {
 pub(crate) struct Outbox {
     count: AtomicUsize,
     letters: Mutex<VecDeque<Letter>>,
+    /// Ends the wait of the worker that sends them, where its device can be woken.
+    waker: OnceLock<Waker>,
 }
 
 impl Outbox {
@@ -31,6 +34,16 @@ impl Outbox {
             letters.push_back(letter);
         }
         self.count.store(letters.len(), Ordering::Release);
+        drop(letters);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// What to wake when there is something to send.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        // There is one worker that sends, and it says so once.
+        let _ = self.waker.set(waker);
     }
 
     /// All that wait.
