@@ -46,8 +46,8 @@
 //! # assert!(io.take_sent().len() >= 3);
 //! ```
 //!
-//! `lvs-io-afpacket` gives a [`FrameIo`] on Linux interfaces, `lvs-testkit` one in memory, with which the same director
-//! runs inside a unit test. Without a `FrameIo` at all, hand frames to [`Director::handle_batch`] or
+//! `lvs-io-afpacket` and `lvs-io-xdp` give a [`FrameIo`] on Linux interfaces, `lvs-io-tap` one on TAP devices, `lvs-testkit` one in
+//! memory, with which the same director runs inside a unit test. Without a `FrameIo` at all, hand frames to [`Director::handle_batch`] or
 //! [`Director::handle_frame`] and do what the [`Verdict`]s say.
 //!
 //! # Where to look

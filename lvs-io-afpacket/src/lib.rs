@@ -30,6 +30,10 @@
 //!     let count = io.receive(&mut |frames| {
 //!         frames.iter().map(|frame| Verdict::Transmit(PortId(1 - frame.port().0))).collect::<Verdicts>()
 //!     })?;
+//!     // Before every wait, which is over at once while there is something to tell.
+//!     while let Some(event) = io.poll_event() {
+//!         println!("{event:?}");
+//!     }
 //!     if count == 0 {
 //!         io.wait(None)?;
 //!     }

@@ -1,14 +1,17 @@
 //! Networks in which nothing is wrong: no finding, whatever runs beside, however often.
 
 use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use libtest_mimic::Failed;
 use lvs_core::Subnet;
 use lvs_testkit::lab::{Topology, TopologyOptions, udp};
 use nix::sys::signal::Signal;
 
-use crate::clinic::{examine, run, web, web_with};
+use crate::clinic::{DOCTOR, examine, run, web, web_with};
 use crate::cluster::{Cluster, Family, RULES, in_turn};
-use crate::program::Start;
+use crate::program::{PATIENCE, Start};
 use crate::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -20,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_healthy_network_with_jumbo_frames", jumbo),
     ("udp_services_that_are_silent_are_no_finding", silent_udp),
     ("without_offloads_af_xdp_can_live", complete_checksums),
+    ("it_sleeps_while_it_waits_for_answers", sleeps),
 ];
 
 fn repeated() -> Outcome {
@@ -47,8 +51,7 @@ fn both_families() -> Outcome {
     cluster.write_rules(&rules.concat())?;
     let [v4, v6] = cluster.net.dips[0];
     let options = format!("--interface eth0 --dip {v4} --dip {v6} --rules {RULES} --json");
-    let start =
-        Start::program(crate::clinic::DOCTOR, &cluster.net.director, cluster.directory.path(), &options);
+    let start = Start::program(DOCTOR, &cluster.net.director, cluster.directory.path(), &options);
     crate::clinic::report(start.run()?.wait()?)?.assert_healthy();
     Ok(())
 }
@@ -118,3 +121,36 @@ fn complete_checksums() -> Outcome {
     examine(&cluster, Family::V4, &probe)?.assert_healthy();
     Ok(())
 }
+
+fn sleeps() -> Outcome {
+    let cluster = web(Family::V4)?;
+    let options = format!("{} --rules {RULES}", cluster.interfaces(Family::V4));
+    let started = Instant::now();
+    let program = Start::program(DOCTOR, &cluster.net.director, cluster.directory.path(), &options).run()?;
+    // Nobody takes its last state away before it is waited for.
+    let (mut ended, mut worked) = processor_time(program.id())?;
+    while !ended && started.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+        (ended, worked) = processor_time(program.id())?;
+    }
+    let lasted = started.elapsed();
+    assert_eq!(program.wait()?.status.code(), Some(0));
+    // It takes a hundredth; one that asks again and again whether something came takes all it gets, and beside other tests
+    // that is a quarter.
+    assert!(worked < lasted / 10, "it worked for {worked:?} of {lasted:?}");
+    Ok(())
+}
+
+/// Whether a process of ours has ended, and how long processors worked for it.
+fn processor_time(process: u32) -> Result<(bool, Duration), Failed> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // proc_pid_stat(5): the second field is a name in parentheses, which may contain anything.
+    let (_, fields) = text.rsplit_once(')').ok_or("a name in parentheses was expected")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let [state, .., user, system] = fields[..13] else { return Err("too few fields".into()) };
+    let ticks = user.parse::<u64>()? + system.parse::<u64>()?;
+    Ok((state == "Z", Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)))
+}
+
+/// USER_HZ: 100 on every architecture in use.
+const TICKS_PER_SECOND: u64 = 100;

@@ -78,7 +78,8 @@ pub type BatchHandler<'h> = dyn FnMut(&mut [Frame<'_>]) -> Verdicts + 'h;
 
 /// Moves frames between the core and the outside.
 ///
-/// Implementations are found in `lvs-io-afpacket` and `lvs-io-xdp` (Linux) and `lvs-testkit` (memory).
+/// Implementations are found in `lvs-io-afpacket`, `lvs-io-tap` and `lvs-io-xdp` (Linux) and in `lvs-testkit` (memory, captures,
+/// and middleware around any other).
 /// All calls return without waiting, except [`wait`](Self::wait).
 pub trait FrameIo {
     /// Why the device cannot go on. A frame that is lost is not an error; it is counted.
@@ -117,7 +118,8 @@ pub trait FrameIo {
     }
 
     /// Waits until a frame may be there, a port changed, or `timeout` has passed (`None`: for ever).
-    /// May return early for no reason.
+    /// May return early for no reason, and does at once while [`poll_event`](Self::poll_event) has something to tell: a run
+    /// loop that never asks spins.
     ///
     /// # Errors
     /// When the device is gone for good.
