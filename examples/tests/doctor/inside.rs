@@ -1,8 +1,12 @@
 //! What is wrong on the director's own host.
 
-use lvs_testkit::lab::{Topology, TopologyOptions};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::clinic::{DOCTOR, examine, report, web};
+use lvs_testkit::lab::{Topology, TopologyOptions, bulk};
+
+use crate::clinic::{DOCTOR, examine, report, web, web_with};
 use crate::cluster::{Cluster, Family};
 use crate::program::Start;
 use crate::{Outcome, Test};
@@ -15,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("interfaces_of_different_mtu_are_found", mtus),
     ("a_link_that_is_down_is_found_and_nothing_sent", link_down),
     ("unfinished_checksums_are_found_for_af_xdp", unfinished),
+    ("merged_frames_are_found_for_af_xdp", merged),
 ];
 
 fn vip_on_kernel() -> Outcome {
@@ -89,7 +94,7 @@ fn link_down() -> Outcome {
     let cluster = web(Family::V4)?;
     cluster.net.switches[0].set_cable("director", "eth0", false)?;
     // The kernel tells of lost carriers up to a second late.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(1100));
     let finding = examine(&cluster, Family::V4, "")?.only("link-down");
     assert!(finding.evidence.contains("no carrier"), "{finding:#?}");
     cluster.net.director.set_link("eth0", false)?;
@@ -102,5 +107,44 @@ fn unfinished() -> Outcome {
     let cluster = web(Family::V4)?;
     let finding = examine(&cluster, Family::V4, "--io xdp")?.only("unfinished-checksums");
     assert!(finding.cure.contains(&"ethtool -K PEER tx off".to_owned()), "{finding:#?}");
+    Ok(())
+}
+
+fn merged() -> Outcome {
+    // Checksums are complete and frames as long as the MTU, until the director's own kernel merges them.
+    let cluster = web_with(Family::V4, TopologyOptions { offload: false, ..Default::default() })?;
+    let director = &cluster.net.director;
+    let sink = SocketAddr::new(cluster.net.dips[0][0].address(), 9);
+    let _server = bulk::Server::start(director, sink)?;
+    let examined_while_uploading = || {
+        let examined = AtomicBool::new(false);
+        let upload = || bulk::upload(&cluster.net.client, sink, 1 << 20, Duration::from_secs(10));
+        std::thread::scope(|scope| {
+            let traffic = scope.spawn(|| {
+                while !examined.load(Ordering::Relaxed) {
+                    upload()?;
+                }
+                Ok::<_, std::io::Error>(())
+            });
+            let report = examine(&cluster, Family::V4, "--io xdp");
+            examined.store(true, Ordering::Relaxed);
+            traffic.join().map_err(|_| "the upload panicked")??;
+            report
+        })
+    };
+    examined_while_uploading()?.assert_healthy();
+
+    // Veth merges only what comes from an end that could not have sent it in one piece.
+    let switch = &cluster.net.switches[0];
+    let port = switch.port_of(director.name(), "eth0").ok_or("the director has a cable")?;
+    switch.host().set_offload(&port, false)?;
+    director.set_features("eth0", &[("rx-gro", true)])?;
+    // The setting alone is no fault: most drivers run the program before the kernel merges.
+    examine(&cluster, Family::V4, "--io xdp")?.assert_healthy();
+    let finding = examined_while_uploading()?.only("merged-frames");
+    assert!(finding.evidence.contains(" merged frames came in on eth0"), "{finding:#?}");
+    assert_eq!(finding.cure, ["ethtool -K eth0 lro off gro off"]);
+    director.set_features("eth0", &[("rx-gro", false)])?;
+    examined_while_uploading()?.assert_healthy();
     Ok(())
 }

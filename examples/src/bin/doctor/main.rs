@@ -9,6 +9,7 @@
 //! | `plan.rs` | what is to be examined, checked before anything is sent |
 //! | `inside.rs` | the host it runs on |
 //! | `network.rs` | the examination over packet sockets |
+//! | `offloads.rs` | frames that AF_XDP could not carry on |
 //! | `report.rs` | what was found, for people and as JSON |
 //!
 //! It changes nothing. Standard output carries the report, standard error why there is none. Exit status: 0 when nothing
@@ -16,6 +17,7 @@
 
 mod inside;
 mod network;
+mod offloads;
 mod options;
 mod plan;
 mod report;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use lvs_core::Verdict;
 use lvs_core::io::{FrameIo, Meta, Verdicts};
-use lvs_core::{Frame, Verdict};
-use lvs_doctor::{Check, Examination, ExaminationConfig, Fault, Finding, Limits, Outcome};
+use lvs_doctor::{Examination, ExaminationConfig, Limits};
 use lvs_examples::backend::Io;
 use lvs_examples::clock::Clock;
 use lvs_examples::run;
 use lvs_io_afpacket::{PacketConfig, PacketIo};
 
 use crate::Error;
+use crate::offloads::Unfit;
 use crate::plan::Plan;
 use crate::report::Report;
 
@@ -78,50 +79,4 @@ fn join_groups(plan: &Plan, io: &mut PacketIo) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// What was heard that AF_XDP could not have carried on.
-#[derive(Debug, Clone, Copy, Default)]
-struct Unfit {
-    unfinished: u64,
-    merged: u64,
-}
-
-impl Unfit {
-    fn look(&mut self, frame: &Frame<'_>) {
-        if frame.meta().gso.is_some() {
-            self.merged += 1;
-        } else if frame.meta().checksum.is_some() {
-            self.unfinished += 1;
-        }
-    }
-
-    fn tell(self, name: &str, report: &mut Report) {
-        let outcome = if self.unfinished + self.merged == 0 { Outcome::Passed } else { Outcome::Failed };
-        let what = format!("frames come in complete on {name}, as AF_XDP needs them");
-        report.checks.push(Check::new(outcome, what, ""));
-        if self.unfinished > 0 {
-            let evidence = format!(
-                "{} frames came in on {name} whose checksums the sender left to hardware; AF_XDP passes them on unfinished, \
-                 and whoever gets them throws them away",
-                self.unfinished
-            );
-            let cure = vec![
-                format!(
-                    "# at the other ends of the virtual cables that lead to {name} (PEER: their interfaces):"
-                ),
-                "ethtool -K PEER tx off".to_owned(),
-                "# or run the director with --io afpacket, which carries them".to_owned(),
-            ];
-            report.findings.push(Finding { cure, ..Finding::new(Fault::UnfinishedChecksums, evidence) });
-        } else if self.merged > 0 {
-            let evidence = format!(
-                "{} merged frames came in on {name}, which are longer than AF_XDP can carry; with GRO that concerns generic \
-                 mode only",
-                self.merged
-            );
-            let cure = vec![format!("ethtool -K {name} lro off gro off")];
-            report.findings.push(Finding { cure, ..Finding::new(Fault::MergedFrames, evidence) });
-        }
-    }
 }
