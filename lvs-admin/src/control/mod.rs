@@ -26,6 +26,8 @@
 //! The socket has mode 0600, and the server asks the kernel who the client is: root, and the user the director runs as.
 
 mod client;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod message;
 mod server;

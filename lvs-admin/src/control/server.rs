@@ -39,7 +39,11 @@ pub struct Caller<'a> {
     stop: &'a AtomicBool,
 }
 
-impl Caller<'_> {
+impl<'a> Caller<'a> {
+    pub(super) const fn new(stream: &'a UnixStream, stop: &'a AtomicBool) -> Self {
+        Self { stream, stop }
+    }
+
     /// Sends a line of the answer.
     ///
     /// # Errors
@@ -252,7 +256,7 @@ impl Conversation {
 
     fn serve(&mut self, handler: &dyn Handler) -> io::Result<()> {
         while let Some(line) = self.line()? {
-            let mut caller = Caller { stream: &self.stream, stop: &self.stop };
+            let mut caller = Caller::new(&self.stream, &self.stop);
             let result = read_request(&line).and_then(|request| handler.handle(request, &mut caller));
             if let Err(refusal) = result {
                 self.stream.write_all(&line_of(&Answer::Error(refusal))?)?;

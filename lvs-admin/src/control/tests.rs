@@ -416,3 +416,22 @@ fn a_trace_ends_with_the_server_and_when_the_time_is_over() {
     let mut rest = String::new();
     assert_eq!(stream.read_line(&mut rest).unwrap(), 0, "{rest}");
 }
+
+/// What the fuzz target is given at its start, and pieces of it.
+#[test]
+fn any_lines_are_carried_out_or_refused() {
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/control");
+    let mut count = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        fuzzing::lines(&bytes);
+        for end in (0..bytes.len()).step_by(7) {
+            fuzzing::lines(&bytes[..end]);
+            let mut other = bytes.clone();
+            other[end] ^= 0x41;
+            fuzzing::lines(&other);
+        }
+        count += 1;
+    }
+    assert!(count >= 4, "the corpus is missing");
+}

@@ -1,0 +1,4 @@
+//! Any bytes as lines to the control socket; all are carried out or refused.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lvs_admin::control::fuzzing::lines(bytes));
