@@ -132,7 +132,7 @@ fn from_kernel(stop: &Stop, interface: u32, frame: &[u8], rate: Option<u64>) -> 
 /// The program, in words: the map holds the rate, when the first frame left, and how many have.
 /// ```text
 ///   if rate != 0 and sent * 10^9 > (now - first) * rate: drop
-///   source port = random; sent += 1; redirect to the interface
+///   source port = random, but not that of FTP data; sent += 1; redirect to the interface
 /// ```
 fn program(map: &Map, interface: u32) -> Vec<u64> {
     const LOOKUP: i32 = 1;
@@ -141,7 +141,9 @@ fn program(map: &Map, interface: u32) -> Vec<u64> {
     const REDIRECT: i32 = 23;
     const ELAPSED: i16 = 16;
     const SEND: i16 = 21;
-    const DROP: i16 = 35;
+    const DROP: i16 = 39;
+    /// As it stands in a frame. What comes from there is taken for FTP data, which a service on another port does not get (as in IPVS).
+    const FTP_DATA: i32 = 20u16.to_be() as i32;
     // Operation code, destination, source, offset, immediate (RFC 9669 section 3). Jumps count from the next one.
     let op = |code: u8, to: u8, from: u8, offset: i16, value: i32| {
         u64::from(code)
@@ -152,43 +154,47 @@ fn program(map: &Map, interface: u32) -> Vec<u64> {
     let call = |function| op(0x85, 0, 0, 0, function);
     let jump = |at: i16, to: i16| to - at - 1;
     vec![
-        op(0xbf, 6, 1, 0, 0),                  // 0: r6 = context
-        op(0x62, 10, 0, -4, 0),                // 1: key = 0
-        op(0x18, 1, 1, 0, map.number()),       // 2, 3: r1 = map
-        0,                                     //
-        op(0xbf, 2, 10, 0, 0),                 // 4: r2 = stack
-        op(0x07, 2, 0, 0, -4),                 // 5: r2 -> key
-        call(LOOKUP),                          // 6: r0 -> value
-        op(0x15, 0, 0, jump(7, DROP), 0),      // 7: none: drop
-        op(0xbf, 7, 0, 0, 0),                  // 8: r7 -> value
-        call(NOW),                             // 9: r0 = now
-        op(0x79, 1, 7, 0, 0),                  // 10: r1 = rate
-        op(0x15, 1, 0, jump(11, SEND), 0),     // 11: none: send
-        op(0x79, 2, 7, 8, 0),                  // 12: r2 = first
-        op(0x55, 2, 0, jump(13, ELAPSED), 0),  // 13: known
-        op(0x7b, 7, 0, 8, 0),                  // 14: first = now
-        op(0xbf, 2, 0, 0, 0),                  // 15: r2 = now
-        op(0x1f, 0, 2, 0, 0),                  // 16: r0 = now - first
-        op(0x2f, 0, 1, 0, 0),                  // 17: r0 *= rate
-        op(0x79, 3, 7, 16, 0),                 // 18: r3 = sent
-        op(0x27, 3, 0, 0, 1_000_000_000),      // 19: r3 *= 10^9
-        op(0x2d, 3, 0, jump(20, DROP), 0),     // 20: too many: drop
-        op(0x61, 9, 6, 0, 0),                  // 21: r9 -> frame
-        op(0x61, 2, 6, 4, 0),                  // 22: r2 -> its end
-        op(0xbf, 3, 9, 0, 0),                  // 23
-        op(0x07, 3, 0, 0, 60),                 // 24: r3 -> behind 60 bytes
-        op(0x2d, 3, 2, jump(25, DROP), 0),     // 25: too short: drop
-        call(RANDOM),                          // 26: r0 = random
-        op(0x6b, 9, 0, SOURCE_PORT as i16, 0), // 27: source port = r0
-        op(0x79, 3, 7, 16, 0),                 // 28: r3 = sent
-        op(0x07, 3, 0, 0, 1),                  // 29: + 1
-        op(0x7b, 7, 3, 16, 0),                 // 30: sent = r3
-        op(0xb7, 1, 0, 0, interface as i32),   // 31: r1 = interface
-        op(0xb7, 2, 0, 0, 0),                  // 32: no flags
-        call(REDIRECT),                        // 33
-        op(0x95, 0, 0, 0, 0),                  // 34: exit
-        op(0xb7, 0, 0, 0, 1),                  // 35: r0 = XDP_DROP
-        op(0x95, 0, 0, 0, 0),                  // 36: exit
+        op(0xbf, 6, 1, 0, 0),                   // 0: r6 = context
+        op(0x62, 10, 0, -4, 0),                 // 1: key = 0
+        op(0x18, 1, 1, 0, map.number()),        // 2, 3: r1 = map
+        0,                                      //
+        op(0xbf, 2, 10, 0, 0),                  // 4: r2 = stack
+        op(0x07, 2, 0, 0, -4),                  // 5: r2 -> key
+        call(LOOKUP),                           // 6: r0 -> value
+        op(0x15, 0, 0, jump(7, DROP), 0),       // 7: none: drop
+        op(0xbf, 7, 0, 0, 0),                   // 8: r7 -> value
+        call(NOW),                              // 9: r0 = now
+        op(0x79, 1, 7, 0, 0),                   // 10: r1 = rate
+        op(0x15, 1, 0, jump(11, SEND), 0),      // 11: none: send
+        op(0x79, 2, 7, 8, 0),                   // 12: r2 = first
+        op(0x55, 2, 0, jump(13, ELAPSED), 0),   // 13: known
+        op(0x7b, 7, 0, 8, 0),                   // 14: first = now
+        op(0xbf, 2, 0, 0, 0),                   // 15: r2 = now
+        op(0x1f, 0, 2, 0, 0),                   // 16: r0 = now - first
+        op(0x2f, 0, 1, 0, 0),                   // 17: r0 *= rate
+        op(0x79, 3, 7, 16, 0),                  // 18: r3 = sent
+        op(0x27, 3, 0, 0, 1_000_000_000),       // 19: r3 *= 10^9
+        op(0x2d, 3, 0, jump(20, DROP), 0),      // 20: too many: drop
+        op(0x61, 9, 6, 0, 0),                   // 21: r9 -> frame
+        op(0x61, 2, 6, 4, 0),                   // 22: r2 -> its end
+        op(0xbf, 3, 9, 0, 0),                   // 23
+        op(0x07, 3, 0, 0, 60),                  // 24: r3 -> behind 60 bytes
+        op(0x2d, 3, 2, jump(25, DROP), 0),      // 25: too short: drop
+        call(RANDOM),                           // 26: r0 = random
+        op(0xbf, 1, 0, 0, 0),                   // 27: r1 = r0
+        op(0x57, 1, 0, 0, 0xffff),              // 28: the port of it
+        op(0x55, 1, 0, jump(29, 31), FTP_DATA), // 29: another
+        op(0xb7, 0, 0, 0, 1),                   // 30: r0 = 1
+        op(0x6b, 9, 0, SOURCE_PORT as i16, 0),  // 31: source port = r0
+        op(0x79, 3, 7, 16, 0),                  // 32: r3 = sent
+        op(0x07, 3, 0, 0, 1),                   // 33: + 1
+        op(0x7b, 7, 3, 16, 0),                  // 34: sent = r3
+        op(0xb7, 1, 0, 0, interface as i32),    // 35: r1 = interface
+        op(0xb7, 2, 0, 0, 0),                   // 36: no flags
+        call(REDIRECT),                         // 37
+        op(0x95, 0, 0, 0, 0),                   // 38: exit
+        op(0xb7, 0, 0, 0, 1),                   // 39: r0 = XDP_DROP
+        op(0x95, 0, 0, 0, 0),                   // 40: exit
     ]
 }
 
@@ -202,7 +208,8 @@ fn from_socket(stop: &Stop, interface: &str, mut frame: Vec<u8>, rate: Option<u6
         let due = rate.map_or(u64::MAX, |rate| (start.elapsed().as_secs_f64() * rate as f64) as u64);
         let count = due.saturating_sub(sent).min(BURST);
         for _ in 0..count {
-            let port = (random.bits() % PORTS) as u16;
+            // Above those that have a meaning, as FTP data has.
+            let port = 1024 + (random.bits() % PORTS) as u16;
             frame[SOURCE_PORT..SOURCE_PORT + 2].copy_from_slice(&port.to_be_bytes());
             io.transmit(PortId(0), &lvs_core::io::Meta::default(), &frame).map_err(io::Error::other)?;
         }
