@@ -21,8 +21,8 @@ use super::sys::{Map, Program};
 use crate::machine::pin;
 use crate::traffic::Random;
 
-/// How many different source ports the socket generator uses; the other one uses all.
-const PORTS: u64 = 1 << 16;
+/// How many different source ports the socket generator uses, from 1024 on; the other one uses nearly all.
+const PORTS: u64 = 60_000;
 /// Where the source port of TCP over IPv4 without options is.
 const SOURCE_PORT: usize = 34;
 /// Frames that are sent before the clock is read again.
