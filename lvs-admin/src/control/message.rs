@@ -222,10 +222,12 @@ pub enum Fault {
 }
 
 impl Refusal {
-    /// Of this kind, with these words.
+    /// Of this kind, with these words. Whatever a terminal would act upon is taken out of them, but for the ends of lines.
     #[must_use]
     pub fn new(fault: Fault, text: impl Into<String>) -> Self {
-        Self { fault, text: text.into(), line: None, ipvsadm: None }
+        let shown = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+        let text = text.into().chars().map(shown).collect();
+        Self { fault, text, line: None, ipvsadm: None }
     }
 }
 
