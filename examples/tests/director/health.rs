@@ -35,6 +35,9 @@ const TIMES: &str = "delay_loop = \"200ms\"\nconnect_timeout = \"200ms\"\nretry 
 /// That, and what a busy machine takes.
 const DETECTION: Duration = Duration::from_millis(650 + 500);
 
+/// How long a client waits for a page. A frame that a busy machine loses is sent again after a second.
+const FETCH: Duration = Duration::from_millis(1500);
+
 /// A director's file: `rr` over all servers, with these lines for the service.
 fn file(cluster: &Cluster, lines: &str) -> String {
     let mut text = format!(
@@ -101,21 +104,21 @@ struct Load<'a> {
     stop: AtomicBool,
     fetched: AtomicU64,
     /// When first tries failed.
-    first: Mutex<Vec<Instant>>,
+    first: Mutex<Vec<(Instant, String)>>,
     /// What second tries failed of.
     second: Mutex<Vec<String>>,
 }
 
 impl Load<'_> {
     fn run(&self) {
-        let fetch = || match http::get(self.host, self.service, "/", Duration::from_millis(300)) {
+        let fetch = || match http::get(self.host, self.service, "/", FETCH) {
             Ok(page) if page.status == 200 => Ok(()),
             Ok(page) => Err(format!("status {}", page.status)),
             Err(error) => Err(error.to_string()),
         };
         while !self.stop.load(Ordering::Relaxed) {
-            if fetch().is_err() {
-                self.first.lock().unwrap().push(Instant::now());
+            if let Err(error) = fetch() {
+                self.first.lock().unwrap().push((Instant::now(), error));
                 if let Err(error) = fetch() {
                     self.second.lock().unwrap().push(error);
                 }
@@ -125,9 +128,21 @@ impl Load<'_> {
         }
     }
 
+    /// Ends [`run`](Self::run) when it is dropped, whatever came between.
+    fn ending(&self) -> impl Drop {
+        struct Ending<'a>(&'a AtomicBool);
+        impl Drop for Ending<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Ending(&self.stop)
+    }
+
     /// First tries that failed after this.
-    fn failed_since(&self, since: Instant) -> usize {
-        self.first.lock().unwrap().iter().filter(|at| **at > since).count()
+    fn failed_since(&self, since: Instant) -> Vec<String> {
+        let failed = self.first.lock().unwrap();
+        failed.iter().filter(|(at, _)| *at > since).map(|(_, error)| error.clone()).collect()
     }
 }
 
@@ -157,7 +172,8 @@ fn faults_under_load() -> Outcome {
     let mut cluster = Cluster::b(3)?;
     write(&cluster, &file(&cluster, "check = [{ kind = \"http\", url = [\"/\"] }]\ndamping = false"))?;
     // The client's ports come round again before the director has forgotten them.
-    let director = start(&cluster, "--sysctl conn_reuse_mode=3")?;
+    // Some were left in the middle: without the other knob who comes from such a port goes to the server that is down, as in IPVS.
+    let director = start(&cluster, "--sysctl conn_reuse_mode=3 --sysctl expire_nodest_conn=1")?;
     director.wait_for("rights kept: none", 1, PATIENCE)?;
     let address = cluster.net.servers[0].addresses.v4;
     let vip = cluster.vip(Family::V4);
@@ -189,10 +205,10 @@ fn faults_under_load() -> Outcome {
                 println!("noticed after {} ms: {why}", took.as_millis());
                 assert!(took < DETECTION + Duration::from_secs(1), "{took:?}");
                 // Who tries now finds nobody that fails. A fetch that began before may still end.
-                std::thread::sleep(Duration::from_millis(400));
+                std::thread::sleep(FETCH + Duration::from_millis(100));
                 let since = Instant::now();
                 std::thread::sleep(Duration::from_millis(400));
-                assert_eq!(load.failed_since(since), 0, "after {why}");
+                assert_eq!(load.failed_since(since), [""; 0], "after {why}");
                 Ok(())
             };
             let begun = Instant::now();
@@ -225,8 +241,10 @@ fn faults_under_load() -> Outcome {
             cluster.restart_web(0)?;
             wait_for_state(&cluster, 0, "up")
         };
-        let result = story();
-        load.stop.store(true, Ordering::Relaxed);
+        let result = {
+            let _ending = load.ending();
+            story()
+        };
         running.join().map_err(|_| "the clients panicked")?;
         result
     })?;
