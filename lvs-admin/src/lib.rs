@@ -55,7 +55,7 @@
 
 mod collation;
 pub mod config;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub mod control;
 pub mod explain;
 mod flags;

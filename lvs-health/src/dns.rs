@@ -1,8 +1,8 @@
 //! A question to a name server and what its answer must be (RFC 1035, section 4). No names are looked up here.
 
-#[cfg(any(test, all(unix, feature = "sockets")))]
+#[cfg(any(test, all(target_os = "linux", feature = "sockets")))]
 use crate::config::DnsProbe;
-#[cfg(any(test, all(unix, feature = "sockets")))]
+#[cfg(any(test, all(target_os = "linux", feature = "sockets")))]
 use crate::outcome::{FailureKind, Outcome};
 
 /// Labels with their lengths, ended by an empty one. `None` if it is not a name.
@@ -21,7 +21,7 @@ pub(crate) fn encode_name(name: &str) -> Option<Vec<u8>> {
     (wire.len() <= 255).then_some(wire)
 }
 
-#[cfg(any(test, all(unix, feature = "sockets")))]
+#[cfg(any(test, all(target_os = "linux", feature = "sockets")))]
 /// The question as a datagram. Recursion is desired, as a client would.
 pub(crate) fn query(probe: &DnsProbe, id: u16) -> Option<Vec<u8>> {
     let mut message = Vec::with_capacity(64);
@@ -33,7 +33,7 @@ pub(crate) fn query(probe: &DnsProbe, id: u16) -> Option<Vec<u8>> {
     Some(message)
 }
 
-#[cfg(any(test, all(unix, feature = "sockets")))]
+#[cfg(any(test, all(target_os = "linux", feature = "sockets")))]
 /// What an answer means. `None` if it is none to this question, and one may still come.
 pub(crate) fn judge(query: &[u8], answer: &[u8]) -> Option<Outcome> {
     let (head, rest) = answer.split_first_chunk::<12>()?;

@@ -81,7 +81,7 @@
 //!
 //! # Features
 //!
-//! `sockets` (default) adds the module `sockets` on Unix. `https` (default) adds HTTPS to it; without it, such a probe says that it cannot
+//! `sockets` (default) adds the module `sockets` on Linux. `https` (default) adds HTTPS to it; without it, such a probe says that it cannot
 //! be carried out, and decides nothing.
 #![deny(unsafe_code)]
 
@@ -94,7 +94,7 @@ pub mod monitor;
 pub mod outcome;
 pub mod path;
 mod random;
-#[cfg(all(unix, feature = "sockets"))]
+#[cfg(all(target_os = "linux", feature = "sockets"))]
 pub mod sockets;
 
 pub use decision::Decision;

@@ -1,5 +1,5 @@
 //! Probes over sockets against real servers on the loopback interface.
-#![cfg(all(unix, feature = "sockets"))]
+#![cfg(all(target_os = "linux", feature = "sockets"))]
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};

@@ -1,10 +1,15 @@
 //! Why there is nothing to report: each a sentence for the user, with the cure where there is one.
 
 use lvs_core::config::{ApplyError, ConfigError};
+#[cfg(target_os = "linux")]
 use lvs_examples::backend::XdpError;
+#[cfg(target_os = "linux")]
 use lvs_io_afpacket::{DeviceError, OpenError};
 use lvs_testkit::capture::CaptureError;
-use lvs_testkit::lab::{LabError, Refused};
+#[cfg(target_os = "linux")]
+use lvs_testkit::lab::LabError;
+
+use crate::kernels::Refused;
 
 /// It could not run (exit status 2).
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +17,7 @@ pub(crate) enum Failure {
     /// Namespaces are not allowed here; the text says what is missing and how to allow it.
     #[error("{0}")]
     Refused(#[from] Refused),
+    #[cfg(target_os = "linux")]
     /// The kernel refused a step of building the network.
     #[error("the network could not be built: {0}")]
     Lab(#[from] LabError),
@@ -31,12 +37,15 @@ pub(crate) enum Failure {
         /// What went wrong.
         source: CaptureError,
     },
+    #[cfg(target_os = "linux")]
     /// The director's interface could not be asked for its addresses.
     #[error("the director could not open its interface: {0}")]
     Device(#[from] DeviceError),
+    #[cfg(target_os = "linux")]
     /// The director's interface could not be opened.
     #[error("the director could not open its interface: {0}")]
     Open(#[from] OpenError),
+    #[cfg(target_os = "linux")]
     /// The same over AF_XDP.
     #[error("the director could not open its interface: {0}")]
     Xdp(#[from] XdpError),
@@ -46,6 +55,7 @@ pub(crate) enum Failure {
     /// The director refused its services.
     #[error("the director refused its services: {0}")]
     Apply(#[from] ApplyError),
+    #[cfg(target_os = "linux")]
     /// The director ended before it was told to.
     #[error("the director ended: {0}")]
     DirectorEnded(String),
@@ -57,6 +67,7 @@ pub(crate) enum Failure {
         /// What had not happened.
         missing: String,
     },
+    #[cfg(target_os = "linux")]
     /// The kernel has no packet filter for ARP, or does not let this user have one.
     #[error(
         "the kernel does not filter ARP, which one of the cures needs ({0}); load its module (modprobe nf_tables), \
@@ -66,9 +77,11 @@ pub(crate) enum Failure {
     /// The doctor refused its configuration.
     #[error("the network could not be examined: {0}")]
     Examination(#[from] lvs_doctor::ConfigError),
+    #[cfg(target_os = "linux")]
     /// The doctor could not send or hear.
     #[error("the network could not be examined: {0}")]
     Doctor(String),
+    #[cfg(target_os = "linux")]
     /// A capture missed frames, so nothing can be said about all of them.
     #[error(
         "the capture at {place} lost {lost} frames; try again on a less busy machine or with fewer --requests"

@@ -1,35 +1,41 @@
 //! `quickstart`: an LVS/DR cluster of real kernels in one process, at work before your eyes; or a simulated one.
 //!
 //! ```text
-//!   options ─┬─► cluster (lab) ─► director, captures ─┬─► requests ─► evidence ─► checks ─┬─► report
-//!            └─► simulated ───────────────────────────┘                                   └─► json
+//!   options ─┬─► kernels ───┬─► requests ─► evidence ─► checks ─┬─► report
+//!            └─► simulated ─┘                                   └─► json
 //! ```
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `options`, `failure` | what the user may choose; why it could not run |
-//! | `cluster`, `director`, `requests`, `decisions` | the run: network, director, client, what the director decided |
+//! | `blueprint` | what is built: addresses, pages, the director's rules |
+//! | `kernels/` | the run over real kernels in network namespaces (Linux; `elsewhere` says that there are none) |
 //! | `simulated` | the same run in a network inside the process, where namespaces are not allowed or not wanted |
+//! | `requests`, `decisions`, `interrupt` | what is asked for, what the director decided, a signal that ends it all |
 //! | `arp_problem/` | `--scenario arp-problem`: a story of its own over both networks |
 //! | `evidence` | all that was seen, as plain data |
 //! | `expected`, `checks`, `hops` | what follows from the evidence |
-//! | `map`, `report`, `hops_view`, `keep`, `json` | how it looks |
+//! | `map`, `report`, `hops_view`, `json` | how it looks |
 //!
 //! It changes nothing outside its own namespaces, writes no file but those of `--pcap`, and needs no cleaning up:
 //! everything it makes goes with the process, however that ends.
 
 mod arp_problem;
+mod blueprint;
 mod checks;
-mod cluster;
 mod decisions;
-mod director;
 mod evidence;
 mod expected;
 mod failure;
 mod hops;
 mod hops_view;
+mod interrupt;
 mod json;
-mod keep;
+#[cfg(target_os = "linux")]
+mod kernels;
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
+mod kernels;
 mod map;
 mod options;
 mod report;
@@ -41,16 +47,13 @@ mod simulated;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
-use lvs_testkit::lab::{self, Interrupt};
 
 use checks::Findings;
-use cluster::Cluster;
-use director::RunningDirector;
 use evidence::{Evidence, Network, Request};
 use failure::Failure;
+use interrupt::Interrupt;
 use lvs_examples::layout::{self, Paint};
 use options::{Io, Options, Scenario};
 use simulated::Simulation;
@@ -113,13 +116,8 @@ fn perform(options: &mut Options) -> Result<bool, Failure> {
     let interrupt =
         Interrupt::install().map_err(|source| Failure::System { what: "listening for signals", source })?;
     if options.io != Some(Io::Sim) {
-        match lab::enter() {
-            Ok(()) => {
-                return match options.scenario {
-                    None => over_kernels(options, &interrupt),
-                    Some(Scenario::ArpProblem) => arp_problem::over_kernels(options, &interrupt),
-                };
-            }
+        match kernels::enter() {
+            Ok(entered) => return kernels::perform(entered, options, &interrupt),
             Err(refused) if options.may_simulate() => {
                 let (reason, cure) = (refused.reason(), refused.cure());
                 eprintln!(
@@ -147,32 +145,6 @@ fn simulate(options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
     let requests = requests::fetch(options.requests, interrupt, once, show(&network, options))?;
     let evidence = simulation.gather(requests)?;
     judge(&evidence, options, interrupt)
-}
-
-/// The run in network namespaces. The process must be in the lab.
-fn over_kernels(options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
-    let cluster = Cluster::build(options)?;
-    open(&cluster.network, options);
-    let captures = cluster.record(options.pcap.as_deref())?;
-    let director = RunningDirector::start(&cluster.topology.director, &cluster.network, options);
-    director.wait_ready(&cluster.network, interrupt)?;
-    let once = || requests::fetch_once(&cluster.topology.client, &cluster.network);
-    let requests = requests::fetch(options.requests, interrupt, once, show(&cluster.network, options))?;
-    // The last acknowledgements are still on their way when the last page is there.
-    captures.settle(cluster.network.virtual_service, Duration::from_secs(2));
-    let evidence = gather(&cluster, &director, captures, options, requests)?;
-    let passed = judge(&evidence, options, interrupt)?;
-    if options.keep {
-        let text = keep::invitation(&cluster.topology, &cluster.network, Paint::for_stdout());
-        // Stdout is the object's alone.
-        if options.json {
-            eprint!("{text}");
-        } else {
-            print(&text);
-        }
-        while !interrupt.wait(Duration::from_secs(3600)) {}
-    }
-    Ok(passed)
 }
 
 /// Shows what is known before the first request.
@@ -206,34 +178,6 @@ fn judge(evidence: &Evidence, options: &Options, interrupt: &Interrupt) -> Resul
         print(&report::ending(&findings, evidence.network.simulated, paint));
     }
     Ok(findings.passed())
-}
-
-/// Ends the captures and asks everybody what he knows.
-fn gather(
-    cluster: &Cluster,
-    director: &RunningDirector,
-    captures: cluster::Captures,
-    options: &Options,
-    requests: Vec<Request>,
-) -> Result<Evidence, Failure> {
-    let mut snapshot = director.snapshot()?;
-    let recordings = captures.stop()?;
-    let network = cluster.network.clone();
-    evidence::sort_by_request(&mut snapshot.connections, &requests);
-    let vip = network.virtual_service.ip();
-    let router = cluster.topology.router.as_ref();
-    let held = router.map(|router| router.neighbour(vip)).transpose()?.flatten();
-    Ok(Evidence {
-        network,
-        scheduler: options.scheduler,
-        requests,
-        recordings,
-        decisions: snapshot.decisions,
-        services: snapshot.services,
-        connections: snapshot.connections,
-        table_size: snapshot.table_size,
-        router_believes: held.and_then(|neighbour| neighbour.mac),
-    })
 }
 
 /// Writes to stdout. A reader that has gone (`| head`) is no reason to stop: the exit status still counts.

@@ -1,15 +1,11 @@
 //! The client: fetches the page again and again, one request after the other, each over a new connection.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lvs_testkit::lab::{Host, Interrupt, http};
-
-use crate::evidence::{Answer, Network, Request};
+use crate::evidence::{Answer, Request};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 
-/// How long the client waits for a page: two retransmissions of a lost SYN.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// After so many failures in a row nothing is to be expected of the rest.
 const HOPELESS: usize = 2;
 
@@ -41,20 +37,4 @@ pub(crate) fn fetch(
         requests.push(request);
     }
     Ok(requests)
-}
-
-/// Fetches the page from `client`. Answers how long it took, and what came.
-pub(crate) fn fetch_once(client: &Host, network: &Network) -> (Duration, Result<Answer, String>) {
-    let start = Instant::now();
-    let outcome = fetch_one(client, network);
-    (start.elapsed(), outcome)
-}
-
-fn fetch_one(client: &Host, network: &Network) -> Result<Answer, String> {
-    let address: SocketAddr = network.virtual_service;
-    let response = http::get(client, address, "/", PATIENCE).map_err(|error| error.to_string())?;
-    if response.status != 200 {
-        return Err(format!("HTTP status {}", response.status));
-    }
-    network.answer(response.local, &response.body)
 }

@@ -18,9 +18,8 @@ use lvs_core::{Instant, MacAddr, Subnet};
 use lvs_testkit::capture::{CaptureFormat, CaptureWriter};
 use lvs_testkit::sim::{CaptureId, Direction, LinkOptions, Phase, Topology, TopologyOptions};
 
-use crate::cluster::{PORT, ROUTER_OUTSIDE, make_directory, page};
+use crate::blueprint::{PORT, ROUTER_OUTSIDE, make_directory, missing, page, rules};
 use crate::decisions::Recorder;
-use crate::director::{missing, rules};
 use crate::evidence::{self, Answer, Card, Evidence, Network, Place, Recording, Request, Seen, Server, Way};
 use crate::failure::Failure;
 use crate::options::{Options, Scenario};

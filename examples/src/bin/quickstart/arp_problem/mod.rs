@@ -1,14 +1,14 @@
 //! `--scenario arp-problem`: how real servers take the VIP over, and what ends that.
 //!
 //! ```text
-//!   options ─┬─► Kernels   (cluster, director) ─┐
-//!            └─► Simulated (simulation) ────────┴─ World ◄──► story ──► Outcome ──► words, json
+//!   options ─┬─► Kernels   (kernels::arp_problem) ─┐
+//!            └─► Simulated (simulation) ───────────┴─ World ◄──► story ──► Outcome ──► words, json
 //!                                                               └────────► words, as it goes on
 //! ```
 //! | file | what |
 //! | --- | --- |
 //! | `world` | what the story needs of a network, and the recipes |
-//! | `kernels`, `simulated` | the two networks |
+//! | `simulated` | the network inside the process; the one of kernels is in `kernels::arp_problem` |
 //! | `story` | what is done, in order |
 //! | `judge` | whether a cluster is balanced or bypassed, and whether a cure is one |
 //! | `doctor` | what the doctor is told, and what of its findings counts |
@@ -20,57 +20,56 @@
 
 mod doctor;
 mod judge;
-mod kernels;
 mod outcome;
 mod simulated;
 mod story;
 mod words;
 mod world;
 
-use lvs_testkit::lab::Interrupt;
-
-use crate::cluster::Cluster;
 use crate::evidence::Network;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::layout::Paint;
 use crate::options::Options;
 use crate::simulated::Simulation;
 use crate::{json, print};
 
-use kernels::Kernels;
+#[cfg(target_os = "linux")]
+pub(crate) use doctor::config as doctor_config;
 pub(crate) use outcome::{Outcome, cure_name};
 use simulated::Simulated;
 use words::Narrator;
-pub(crate) use world::Recipe;
-use world::World;
+#[cfg(target_os = "linux")]
+pub(crate) use world::Said;
+pub(crate) use world::{Recipe, World};
 
-/// The story in network namespaces. The process must be in the lab. Answers whether all went as promised.
+/// The story, in a network that `start` makes ready and `finish` ends. Answers whether all went as promised.
 ///
 /// # Errors
 /// If it could not run.
-pub(crate) fn over_kernels(options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
-    let cluster = Cluster::build(options)?;
-    open(&cluster.network, options);
-    let mut world = Kernels::start(cluster, options, interrupt)?;
+pub(crate) fn perform<W: World>(
+    network: &Network,
+    start: impl FnOnce() -> Result<W, Failure>,
+    finish: impl FnOnce(W) -> Result<(), Failure>,
+    options: &Options,
+    interrupt: &Interrupt,
+) -> Result<bool, Failure> {
+    open(network, options);
+    let mut world = start()?;
     let outcome = tell(&mut world, options, interrupt)?;
-    let network = world.network().clone();
-    world.finish()?;
-    Ok(conclude(&outcome, &network, options))
+    finish(world)?;
+    Ok(conclude(&outcome, network, options))
 }
 
-/// The same inside the process.
+/// The story inside the process.
 ///
 /// # Errors
 /// If it could not run.
 pub(crate) fn simulate(options: &Options, interrupt: &Interrupt) -> Result<bool, Failure> {
     let mut simulation = Simulation::build(options)?;
-    open(&simulation.network, options);
-    simulation.wait_ready()?;
-    let mut world = Simulated::new(simulation);
-    let outcome = tell(&mut world, options, interrupt)?;
-    let network = world.network().clone();
-    world.finish()?;
-    Ok(conclude(&outcome, &network, options))
+    let network = simulation.network.clone();
+    let start = || simulation.wait_ready().map(|()| Simulated::new(simulation));
+    perform(&network, start, Simulated::finish, options, interrupt)
 }
 
 fn open(network: &Network, options: &Options) {

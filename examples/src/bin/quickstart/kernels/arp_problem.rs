@@ -1,4 +1,4 @@
-//! The story over real kernels in network namespaces.
+//! `--scenario arp-problem` over real kernels.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
@@ -12,15 +12,14 @@ use lvs_examples::run::seed;
 use lvs_io_afpacket::{IoError, PacketConfig, PacketIo};
 use lvs_testkit::lab::{Host, Interrupt, LabError, NeighbourState, RealServer};
 
-use crate::cluster::{Captures, Cluster};
-use crate::director::RunningDirector;
+use crate::arp_problem::{self, Recipe, Said, World};
 use crate::evidence::{Answer, Network, Place};
 use crate::failure::Failure;
 use crate::options::Options;
-use crate::requests;
 
-use super::doctor;
-use super::world::{Recipe, Said, World};
+use super::client;
+use super::cluster::{Captures, Cluster};
+use super::director::RunningDirector;
 
 /// Memory for what the doctor hears: all answers to one portion of its questions fit in, many times over.
 const RING_BYTES: usize = 1 << 20;
@@ -85,7 +84,7 @@ impl World for Kernels {
     }
 
     fn fetch(&mut self) -> Result<Answer, String> {
-        requests::fetch_once(&self.cluster.topology.client, &self.cluster.network).1
+        client::fetch_once(&self.cluster.topology.client, &self.cluster.network).1
     }
 
     fn pass(&mut self, time: Duration) {
@@ -134,7 +133,8 @@ impl World for Kernels {
     fn examine(&mut self) -> Result<Vec<Finding>, Failure> {
         let random = seed().map_err(|error| Failure::Doctor(error.to_string()))?;
         let [a, b, c, d, e, f, g, h, ..] = random;
-        let config = doctor::config(&self.cluster.network, u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        let config =
+            arp_problem::doctor_config(&self.cluster.network, u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
         let card = &self.cluster.network.director.interface;
         self.cluster.topology.director.run(|| examine(card, config))
     }

@@ -2,7 +2,7 @@
 //!
 //! The director is not part of it: its host has an interface and a DIP, and nobody answers for the VIP yet.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,16 +11,10 @@ use lvs_core::Subnet;
 use lvs_testkit::frames::Summary;
 use lvs_testkit::lab::{Capture, CaptureOptions, Direction, Host, LabError, Topology, TopologyOptions, http};
 
+use crate::blueprint::{PORT, ROUTER_OUTSIDE, make_directory, page};
 use crate::evidence::{Card, Network, Place, Recording, Seen, Server, Way};
 use crate::failure::Failure;
 use crate::options::{Io, Options, Scenario};
-
-/// The port of the virtual service.
-pub(crate) const PORT: u16 = 80;
-/// The router's address towards the client in topology B.
-pub(crate) const ROUTER_OUTSIDE: &str = "110.0.0.254/24";
-/// The pages of the first real servers, as a well-known walk through LVS/DR has them, missing slashes included.
-const PAGES: [&str; 2] = ["<h1>wawawaw<h1>", "<h1>hahahaha<h1>"];
 
 /// A network that is up. It goes when this is dropped.
 pub(crate) struct Cluster {
@@ -211,20 +205,6 @@ struct Tally {
     sent: usize,
     forwarded: usize,
     arrived: usize,
-}
-
-/// The page of the real server in this place.
-pub(crate) fn page(at: usize, address: IpAddr) -> String {
-    PAGES.get(at).map_or_else(|| format!("<h1>{address}</h1>"), |page| (*page).to_owned())
-}
-
-/// Makes the directory for capture files, if it is not there.
-///
-/// # Errors
-/// If it cannot be made.
-pub(crate) fn make_directory(directory: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(directory)
-        .map_err(|source| Failure::Pcap { directory: directory.display().to_string(), source })
 }
 
 /// The demonstration is about IPv4; a host that speaks IPv6 too sends reports that nobody asked for.

@@ -1,21 +1,21 @@
 //! The director at work: a thread in the director's host, on that host's interface, watched by a recorder.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lvs_core::config::{DestinationConfig, SchedulerKind, ServiceConfig, ServiceKey};
+use lvs_core::config::SchedulerKind;
 use lvs_core::connection::ConnectionRecord;
 use lvs_core::listing::ServiceListing;
-use lvs_core::{Change, Director, DirectorConfig, Event, FrameIo, InterfaceConfig, PortId};
+use lvs_core::{Director, DirectorConfig, Event, FrameIo, InterfaceConfig, PortId};
 use lvs_examples::backend::{Addresses, open_xdp};
 use lvs_examples::clock::Clock;
 use lvs_examples::run::{run, seed};
 use lvs_io_afpacket::{OpenError, PacketConfig, PacketIo, interface_mac, interface_mtu};
 use lvs_testkit::lab::{Host, Interrupt, Task};
 
+use crate::blueprint::{missing, rules};
 use crate::decisions::{Decision, Recorder};
 use crate::evidence::Network;
 use crate::failure::Failure;
@@ -205,30 +205,6 @@ impl Progress {
             self.events.push(event);
         }
     }
-}
-
-/// The virtual service and its real servers, in the order of the network.
-pub(crate) fn rules(network: &Network, scheduler: SchedulerKind) -> Vec<Change> {
-    let vip = network.virtual_service;
-    let key = ServiceKey::tcp(vip.ip(), vip.port());
-    let servers = network.servers.iter().map(|server| {
-        let config = DestinationConfig::new(server.address(), vip.port()).weight(server.weight);
-        Change::AddDestination(key, config)
-    });
-    [Change::AddService(ServiceConfig::new(key, scheduler))].into_iter().chain(servers).collect()
-}
-
-/// What has not happened yet; `None` if the director is ready.
-pub(crate) fn missing(events: &[Event], network: &Network) -> Option<String> {
-    let vip = network.virtual_service.ip();
-    if !events.iter().any(|event| matches!(event, Event::Announced { address, .. } if *address == vip)) {
-        return Some(format!("the VIP {vip} is not announced"));
-    }
-    let known = |rip: IpAddr| {
-        events.iter().any(|event| matches!(event, Event::NeighbourLearnt { address, .. } if *address == rip))
-    };
-    let silent = network.servers.iter().find(|server| !known(server.address()))?;
-    Some(format!("the real server {} does not answer ARP", silent.address()))
 }
 
 fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
