@@ -105,3 +105,7 @@ pub use event::Event;
 pub use io::{Frame, FrameIo, PortId};
 pub use time::Instant;
 pub use verdict::{DropReason, Verdict};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -86,3 +86,7 @@ mod write;
 pub use config::{ConfigError, ExaminationConfig, Interface, Limits, Service, ServicePort, services};
 pub use examination::{Examination, Outgoing};
 pub use finding::{Check, Fault, Finding, Outcome, Severity};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
