@@ -17,12 +17,12 @@ use super::ramp::Ramps;
 use super::route::hosts_probe_addresses;
 use super::suspects::Suspects;
 use super::{AddressSet, EventQueue, MAX_STATIC_NEIGHBOURS};
-use crate::addr::Subnet;
+use crate::addr::{MacAddr, Subnet};
 use crate::classify::FlowKey;
 use crate::config::{ConfigError, DirectorConfig, InterfaceConfig, InterfaceId, Knobs, Timeouts};
 use crate::connection::state::StateTimeouts;
 use crate::connection::{ConnectionTable, FlowHasher, TableMemory};
-use crate::io::Frame;
+use crate::io::{Frame, PortId};
 use crate::neighbour::{LocalKind, NeighbourId, Neighbours};
 use crate::quick_hash::QuickMap;
 use crate::service::{Destinations, Services};
@@ -243,6 +243,16 @@ impl<M: TableMemory> Common<M> {
         self.interfaces.get(usize::from(id.0))
     }
 
+    /// A group that neighbour solicitations for a VIP are sent to, and the port that is to join it.
+    pub(super) fn poll_join(&mut self) -> Option<(PortId, MacAddr)> {
+        while let Some((interface, group)) = self.neighbours.poll_join() {
+            if let Some(interface) = self.interface(interface) {
+                return Some((interface.port, group));
+            }
+        }
+        None
+    }
+
     /// The interface and the neighbour through which `address` is reached.
     pub(super) fn route_to(&self, address: IpAddr) -> Option<(InterfaceId, IpAddr)> {
         let on_link = |subnets: &[Subnet]| subnets.iter().any(|subnet| subnet.contains(address));
@@ -301,7 +311,7 @@ impl<M: TableMemory> Common<M> {
         };
         let own = self.interface(lane.interface()).map(|interface| interface.mac);
         let mac = self.neighbours.mac(neighbour);
-        self.destinations.lane_mut(destination).set_next_hop(mac, own.unwrap_or(crate::MacAddr::ZERO));
+        self.destinations.lane_mut(destination).set_next_hop(mac, own.unwrap_or(MacAddr::ZERO));
         self.changed_lane(destination);
     }
 }

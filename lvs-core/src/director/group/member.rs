@@ -8,18 +8,17 @@ use std::sync::MutexGuard;
 
 use arrayvec::ArrayVec;
 
+use super::super::turn::{Party, take_turn};
 use super::super::worker::Worker;
 use super::super::{Outgoing, TurnBuffers};
 use super::shared::{Desk, HEADROOM, Letter, Shared, lock};
+use crate::addr::MacAddr;
 use crate::connection::{HeapMemory, TableMemory};
 use crate::event::Event;
 use crate::io::{Frame, FrameIo, IoEvent, MAX_BATCH, Meta, PortId, Verdicts};
 use crate::observe::Observer;
 use crate::time::Instant;
 use crate::verdict::Verdict;
-
-/// Batches that one turn takes in before it looks at timers again.
-const BATCHES: usize = 16;
 
 /// One worker of a [`DirectorGroup`](super::DirectorGroup), for one thread. Its calls are those of a [`Director`](crate::Director).
 pub struct GroupMember<M: TableMemory = HeapMemory> {
@@ -190,91 +189,56 @@ impl<M: TableMemory> GroupMember<M> {
         clock: impl Fn() -> Instant,
         observer: &mut O,
     ) -> Result<usize, I::Error> {
-        while let Some(event) = io.poll_event() {
-            match event {
-                // All workers have the same cards: the first one tells.
-                IoEvent::LinkUp(port) if self.place == 0 => self.handle_link(clock(), port, true),
-                IoEvent::LinkDown(port) if self.place == 0 => self.handle_link(clock(), port, false),
-                IoEvent::UnfinishedChecksums(port) => {
-                    self.shared.common().events.push(Event::UnfinishedChecksums(port));
-                }
-                _ => {}
+        take_turn(self, io, buffers, clock, observer)
+    }
+}
+
+impl<M: TableMemory> Party for GroupMember<M> {
+    fn handle_event(&mut self, now: Instant, event: IoEvent) {
+        match event {
+            // All workers have the same cards: the first one tells.
+            IoEvent::LinkUp(port) if self.place == 0 => self.handle_link(now, port, true),
+            IoEvent::LinkDown(port) if self.place == 0 => self.handle_link(now, port, false),
+            IoEvent::LinkUp(_) | IoEvent::LinkDown(_) => {}
+            IoEvent::UnfinishedChecksums(port) => {
+                self.shared.common().events.push(Event::UnfinishedChecksums(port));
             }
         }
-        if self.place == 0 {
-            self.join_groups(io)?;
-        }
-        let mut received = 0;
-        for _ in 0..BATCHES {
-            let member = &*self;
-            let mut handler =
-                |frames: &mut [Frame<'_>]| member.handle_batch_observed(clock(), frames, observer);
-            let count = io.receive(&mut handler)?;
-            let mut failed = None;
-            let mut send = |port: PortId, meta: &Meta, bytes: &[u8]| {
-                if let Err(error) = io.transmit(port, meta, bytes) {
-                    failed = Some(error);
-                }
-            };
-            let letters = self.handle_inbox_observed(clock(), &mut send, observer);
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            received += count + letters;
-            self.transmit_own(io, buffers, clock())?;
-            if count + letters == 0 {
-                break;
-            }
-        }
-        self.handle_timeout(clock());
-        self.transmit(io, buffers, clock())?;
-        io.flush()?;
-        Ok(received)
     }
 
-    /// Sends what this worker wants to send; what is common is looked at once a turn.
-    fn transmit_own<I: FrameIo>(
-        &self,
-        io: &mut I,
-        buffers: &mut TurnBuffers,
+    fn poll_join(&mut self) -> Option<(PortId, MacAddr)> {
+        if self.place == 0 { self.shared.common().poll_join() } else { None }
+    }
+
+    fn handle_batch<O: Observer>(
+        &mut self,
         now: Instant,
-    ) -> Result<(), I::Error> {
-        loop {
-            let next = self.worker().poll_transmit(&mut Desk(&self.shared), now, &mut buffers.transmit);
-            let Some(outgoing) = next else {
-                return Ok(());
-            };
-            let frame = buffers.transmit.get(..outgoing.len).unwrap_or_default();
-            io.transmit(outgoing.port, &outgoing.meta, frame)?;
-        }
+        frames: &mut [Frame<'_>],
+        observer: &mut O,
+    ) -> Verdicts {
+        self.handle_batch_observed(now, frames, observer)
     }
 
-    fn transmit<I: FrameIo>(
-        &self,
-        io: &mut I,
-        buffers: &mut TurnBuffers,
+    fn handle_inbox<O: Observer>(
+        &mut self,
         now: Instant,
-    ) -> Result<(), I::Error> {
-        while let Some(outgoing) = self.poll_transmit(now, &mut buffers.transmit) {
-            let frame = buffers.transmit.get(..outgoing.len).unwrap_or_default();
-            io.transmit(outgoing.port, &outgoing.meta, frame)?;
-        }
-        Ok(())
+        send: impl FnMut(PortId, &Meta, &[u8]),
+        observer: &mut O,
+    ) -> usize {
+        self.handle_inbox_observed(now, send, observer)
     }
 
-    fn join_groups<I: FrameIo>(&self, io: &mut I) -> Result<(), I::Error> {
-        loop {
-            let wanted = {
-                let mut common = self.shared.common();
-                let next = common.neighbours.poll_join();
-                next.and_then(|(interface, group)| Some((common.interface(interface)?.port, group)))
-            };
-            match wanted {
-                Some((port, group)) => io.join_multicast(port, group)?,
-                None => break,
-            }
-        }
-        Ok(())
+    /// What is common is looked at once a turn.
+    fn poll_own(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Outgoing> {
+        self.worker().poll_transmit(&mut Desk(&self.shared), now, buffer)
+    }
+
+    fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Outgoing> {
+        Self::poll_transmit(self, now, buffer)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        Self::handle_timeout(self, now);
     }
 }
 
