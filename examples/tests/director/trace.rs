@@ -151,7 +151,7 @@ fn seconds() -> Outcome {
     assert_eq!((status, said.as_str(), rest.as_str()), (Some(0), "", "lvsadm: 0 frames in 1 s\n"));
     assert!(begun.elapsed() >= Duration::from_secs(1));
     let (status, said, rest) = busy.end()?;
-    assert_eq!((status, rest.as_str()), (Some(0), "lvsadm: 1 frames in 2 s\n"), "{said}");
+    assert_eq!((status, rest.as_str()), (Some(0), "lvsadm: 1 frame in 2 s\n"), "{said}");
     assert!(begun.elapsed() >= Duration::from_secs(2));
     assert_eq!(said.matches(" TCP SYN ").count(), 1, "{said}");
     Ok(())

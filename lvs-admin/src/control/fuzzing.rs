@@ -1,5 +1,6 @@
 //! Bodies of the fuzz target `control`, which a test calls, too. They panic where a promise is broken.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStringExt;
@@ -20,14 +21,15 @@ const MOST: usize = 16;
 /// No message is longer, in bytes, whatever it is about.
 const LONGEST_MESSAGE: usize = 2048;
 
-/// A director without frames.
+/// A director without frames, made when the first request comes: most of what is thrown at it is none.
+#[derive(Default)]
 struct World {
-    handler: Box<dyn Handler>,
+    handler: OnceCell<Box<dyn Handler>>,
     stop: AtomicBool,
 }
 
 impl World {
-    fn new() -> Self {
+    fn handler() -> Box<dyn Handler> {
         let mut eth0 =
             InterfaceConfig::new(PortId(0), MacAddr([2, 0, 0, 0, 0, 2]), "10.9.0.2/24".parse().unwrap());
         eth0.addresses.push("fd00:9::2/64".parse().unwrap());
@@ -36,14 +38,15 @@ impl World {
         let (group, _members) =
             DirectorGroup::new(&config, Instant::ZERO, NonZeroU16::MIN, &HeapMemory).unwrap();
         let handler = GroupHandler::new(group, || Instant::ZERO, "").with_tracer(Arc::clone(&Tracer::new()));
-        Self { handler: Box::new(handler), stop: AtomicBool::new(false) }
+        Box::new(handler)
     }
 
     /// Carries out what a client asks for that goes before it is answered; or refuses, in words that a terminal only shows.
     fn ask(&self, request: Request) {
         let (server, client) = UnixStream::pair().unwrap();
         drop(client);
-        if let Err(refusal) = self.handler.handle(request, &mut Caller::new(&server, &self.stop)) {
+        let handler = self.handler.get_or_init(Self::handler);
+        if let Err(refusal) = handler.handle(request, &mut Caller::new(&server, &self.stop)) {
             harmless(&refusal.text);
         }
     }
@@ -63,7 +66,7 @@ fn short(text: &str) {
 /// Any bytes as the lines of a client that goes before it is answered, to a director without frames. What can be read is written
 /// and read as the same; whatever it asks for is done or refused.
 pub fn lines(bytes: &[u8]) {
-    let world = World::new();
+    let world = World::default();
     for line in bytes.split(|byte| *byte == b'\n').take(MOST) {
         match read_request(line) {
             Ok(request) => {
@@ -80,7 +83,7 @@ pub fn lines(bytes: &[u8]) {
 /// so that there may be spaces in them, and ends of lines (byte 1). Each is read or refused in few words; what is read is written and read as the same, and asked
 /// of a director without frames.
 pub fn command_lines(bytes: &[u8]) {
-    let world = World::new();
+    let world = World::default();
     for line in bytes.split(|byte| *byte == b'\n').take(MOST) {
         let apart = line.contains(&0);
         let words = line.split(|byte| *byte == if apart { 0 } else { b' ' });

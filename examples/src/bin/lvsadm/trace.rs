@@ -41,7 +41,8 @@ pub(crate) fn trace(socket: Option<PathBuf>, wish: &Wish<'_>) -> Result<(), Fail
     match client.trace(wish.filter, until, |traced| told.tell(&traced).map_err(Broken::Other)) {
         Ok(()) => {
             if let (Some(seconds), true) = (wish.seconds, told.frames < wish.count) {
-                eprintln!("lvsadm: {} frames in {seconds} s", told.frames);
+                let plural = if told.frames == 1 { "" } else { "s" };
+                eprintln!("lvsadm: {} frame{plural} in {seconds} s", told.frames);
             }
             Ok(())
         }
