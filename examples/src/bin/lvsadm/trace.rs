@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lvs_admin::control::{CallError, Fault, Traced, TracedFrame};
+use lvs_admin::control::{self, CallError, Client, Fault, Request, Traced, TracedFrame};
 use lvs_examples::explained::{self, Headline};
 use lvs_examples::layout::Paint;
 
@@ -121,15 +121,21 @@ fn ended(error: CallError, socket: Option<PathBuf>) -> Failure {
         // A director that was killed says nothing, and is not there any more.
         CallError::Io(error) if is_end(&error) => Failure::new(
             NO_DIRECTOR,
-            match connect(socket) {
-                Err(_) => "lvsadm: the director has ended",
-                Ok(_) => {
-                    "lvsadm: the director has let this program go, which did not take what it was told for five seconds"
-                }
+            if is_there(socket) {
+                "lvsadm: the director has let this program go, which did not take what it was told for five seconds"
+            } else {
+                "lvsadm: the director has ended"
             },
         ),
         other => other.into(),
     }
+}
+
+/// Whether a director answers. To be connected is not enough: the socket of one that was killed stays for a moment.
+fn is_there(socket: Option<PathBuf>) -> bool {
+    let Some(path) = control::chosen_path(socket) else { return false };
+    let answer = Client::connect(&path).and_then(|mut client| client.call(&Request::Hello));
+    matches!(answer, Ok(_) | Err(CallError::Refused(_)))
 }
 
 fn is_end(error: &io::Error) -> bool {
