@@ -33,7 +33,7 @@ const EXAMPLES: &str = "\
 connection=new                            who opens a connection, and which server gets it
 address=110.0.0.1 protocol=tcp,icmp       everything of one client
 server=192.168.0.188 connection=new       what goes to this real server, and why
-verdict=drop '!reason=own_frame,consumed' what is lost; quoted, as a shell may take ! for itself
+verdict=drop !reason=own_frame,consumed   what is lost; in single quotes, as a shell may take ! for itself
 sample=1000                               a look at what comes
 ";
 
