@@ -234,7 +234,17 @@ fn without_a_director_it_says_where_it_looked() {
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(err.contains(nobody.to_str().unwrap()) && err.contains("--control"), "{err}");
-    // Help needs none.
+    // Help needs none; that of the trace is about filters what `explain` says, too.
+    let of_trace = Command::new(env!("CARGO_BIN_EXE_lvsadm")).args(["--trace", "help"]).output().unwrap();
+    let of_explain = Command::new(env!("CARGO_BIN_EXE_explain")).arg("--help").output().unwrap();
+    let words = |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let about_filters = words(lvs_admin::explain::filter_help().into_bytes());
+    assert!(of_trace.status.success() && about_filters.contains("no_service"));
+    assert!(words(of_trace.stdout).ends_with(&about_filters));
+    assert!(words(of_explain.stdout).contains(&about_filters));
     let help = Command::new(env!("CARGO_BIN_EXE_lvsadm")).arg("-h").output().unwrap();
     assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--drain"));
 }

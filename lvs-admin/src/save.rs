@@ -166,7 +166,7 @@ fn mark_rule(out: &mut impl Write, rule: &MarkRule) -> fmt::Result {
     out.write_char('\n')
 }
 
-fn service_words(key: &ServiceKey) -> Option<String> {
+pub(crate) fn service_words(key: &ServiceKey) -> Option<String> {
     match *key {
         ServiceKey::Address { protocol, address, port } => {
             let option = match protocol {

@@ -14,7 +14,6 @@ use crate::{Outcome, Test};
 pub(crate) const TESTS: &[Test] = &[
     ("edits_reach_a_running_director_and_leave_other_connections_alone", edits),
     ("a_thousand_edits_a_second_disturb_no_client", many_edits),
-    ("a_trace_says_what_happens_and_why", trace),
     ("a_vip_of_the_hosts_kernel_is_refused_while_running_too", local_vip),
     ("other_users_cannot_open_the_control_socket", other_users),
     ("a_control_socket_that_is_taken_is_an_error", taken),
@@ -114,45 +113,6 @@ fn many_edits() -> Outcome {
     let count = edits.join().map_err(|_| "the editing thread panicked")??;
     println!("{count} edits in 10 s, {fetched} pages meanwhile");
     assert!(count >= 4000 && fetched >= 20, "{count} edits, {fetched} pages");
-    Ok(())
-}
-
-/// `lvsadm --trace` beside a client that opens a connection: what it was, who got it and why, as `explain` says it.
-fn trace() -> Outcome {
-    let cluster = Cluster::b(2)?;
-    cluster.write_rules(&rules(&cluster))?;
-    let path = cluster.directory.path().join("d.sock");
-    let director =
-        cluster.director(Family::V4, &format!("--workers 2 --control {}", path.display())).run()?;
-    director.wait_ready()?;
-    let lvsadm = |words: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lvsadm"));
-        command.args(words.split_whitespace()).arg("--socket").arg(&path);
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        command
-    };
-    let watching = lvsadm("--trace protocol=tcp connection=new --count 1").spawn()?;
-    let mut fetched = 0;
-    let mut watching = Some(watching);
-    // It takes a moment until the workers watch.
-    let output = loop {
-        cluster.fetch(Family::V4)?;
-        fetched += 1;
-        let mut child = watching.take().ok_or("it ends once")?;
-        if child.try_wait()?.is_some() || fetched > 200 {
-            let _ = child.kill();
-            break child.wait_with_output()?;
-        }
-        watching = Some(child);
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let said = String::from_utf8(output.stdout)?;
-    for words in ["192.168.0.250:80", "rr", "02:00:00:00:00:"] {
-        assert!(said.contains(words), "`{words}` is missing:\n{said}");
-    }
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    let wrong = lvsadm("--trace colour=red").output()?;
-    assert_eq!(wrong.status.code(), Some(2));
     Ok(())
 }
 

@@ -14,6 +14,7 @@
 //! | `transfers.rs` | 64 MiB each way, and an interface that goes down meanwhile |
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
 //! | `control.rs` | edits and listings while clients use it |
+//! | `trace.rs` | `lvsadm --trace` beside clients |
 //! | `health.rs` | real servers that fail in each way while clients fetch |
 //! | `operating.rs` | docs/operating.md, run as it stands |
 //! | `files.rs` | TOML, keepalived.conf, reload, check, plan |
@@ -32,6 +33,7 @@ mod operating;
 mod program;
 mod protocols;
 mod tap;
+mod trace;
 mod transfers;
 mod usage;
 mod workers;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         protocols::TESTS,
         balancing::TESTS,
         control::TESTS,
+        trace::TESTS,
         files::TESTS,
         health::TESTS,
         operating::TESTS,

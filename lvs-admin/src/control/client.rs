@@ -182,7 +182,9 @@ impl Client {
     /// and says that the trace has begun; it ends with this conversation.
     ///
     /// # Errors
-    /// As [`call`](Self::call), and those of `each`. The end of the director is an [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    /// As [`call`](Self::call), and those of `each`. A director that ends says so: a refusal with
+    /// [`Fault::Ended`](super::Fault::Ended). One that is killed, or that lets a client go which has not read for five seconds, does
+    /// not: an [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
     pub fn trace<E: From<CallError>>(
         mut self,
         filter: &str,

@@ -22,7 +22,7 @@ use crate::save::{self, save};
 use crate::{json, knobs};
 
 /// The most seconds until a server in maintenance loses its connections.
-const LONGEST_DRAIN: u64 = 31 * 86_400;
+const LONGEST_DRAIN: u64 = super::command::MAX_SECONDS;
 /// Services in a portion of a listing.
 const SERVICES: usize = 64;
 /// Connections in a portion.

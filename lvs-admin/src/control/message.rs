@@ -219,6 +219,8 @@ pub enum Fault {
     Busy,
     /// The director cannot do this as it was started.
     Unavailable,
+    /// The director ends, and with it a trace.
+    Ended,
 }
 
 impl Refusal {

@@ -12,6 +12,7 @@
 //! line for it: `{"ok":...}` with a [`Reply`], or `{"error":{...}}` with a [`Refusal`]. Then it may send the next one. Listings come
 //! in portions; a reply with `"more":true` is followed by another line, or for connections by a cursor for the next request.
 //! A [trace](Request::Trace) is answered by line after line until the client closes the connection; what it says meanwhile is not read.
+//! A director that ends in good order takes leave of it with the fault [`ended`](Fault::Ended).
 //! Unknown fields and unknown requests are refused; a server of another version says which it has.
 //!
 //! # Bounds
@@ -26,6 +27,7 @@
 //! The socket has mode 0600, and the server asks the kernel who the client is: root, and the user the director runs as.
 
 mod client;
+mod command;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;
@@ -34,6 +36,7 @@ mod server;
 mod trace;
 
 pub use client::{CallError, Client};
+pub use command::{Command, CommandLine, Name, UsageError, call};
 pub use group::{Check, File, GroupHandler, Health};
 pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, Traced, TracedFrame, VERSION};
 pub use server::{Caller, Handler, MAX_CLIENTS, Server, ServerError};

@@ -1,6 +1,7 @@
 //! The server's side: a thread that accepts, and one for each client.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -47,15 +48,26 @@ impl<'a> Caller<'a> {
     /// Sends a line of the answer.
     ///
     /// # Errors
-    /// The client has gone, or has not read for five seconds.
+    /// The client has gone, or has not read for five seconds. The connection is closed then.
     pub fn answer(&mut self, reply: Reply) -> io::Result<()> {
-        self.stream.write_all(&line_of(&Answer::Ok(reply))?)
+        let sent = self.stream.write_all(&line_of(&Answer::Ok(reply))?);
+        if sent.is_err() {
+            // Behind a line that was cut off nothing can be understood.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        sent
+    }
+
+    /// Whether the server ends.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Whether the client is there and the server goes on: to be asked now and then by what answers for a long time.
     #[must_use]
     pub fn waits(&self) -> bool {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.is_over() {
             return false;
         }
         // A client that has said its last word may still listen; one that has closed the connection does not.

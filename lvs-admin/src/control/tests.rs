@@ -414,24 +414,29 @@ fn a_trace_ends_with_the_server_and_when_the_time_is_over() {
     drop(server);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     let mut rest = String::new();
-    assert_eq!(stream.read_line(&mut rest).unwrap(), 0, "{rest}");
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "{\"error\":{\"fault\":\"ended\",\"text\":\"the director has ended\"}}\n");
 }
 
 /// What the fuzz target is given at its start, and pieces of it.
 #[test]
 fn any_lines_are_carried_out_or_refused() {
+    let any = |bytes: &[u8]| {
+        fuzzing::lines(bytes);
+        fuzzing::command_lines(bytes);
+    };
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/control");
     let mut count = 0;
     for file in std::fs::read_dir(corpus).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        fuzzing::lines(&bytes);
+        any(&bytes);
         for end in (0..bytes.len()).step_by(7) {
-            fuzzing::lines(&bytes[..end]);
+            any(&bytes[..end]);
             let mut other = bytes.clone();
             other[end] ^= 0x41;
-            fuzzing::lines(&other);
+            any(&other);
         }
         count += 1;
     }
-    assert!(count >= 4, "the corpus is missing");
+    assert!(count >= 9, "the corpus is missing");
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as SystemInstant, SystemTime};
 
 use lvs_core::Instant;
-use lvs_core::observe::{Observation, Observer};
+use lvs_core::observe::{Held, Observation, Observer};
 
 use super::message::{Fault, Refusal, Reply, Traced, TracedFrame};
 use super::server::{Caller, LOOK};
@@ -176,9 +176,9 @@ impl Watcher {
         self.filled.notify_one();
     }
 
-    /// Counts a frame of which only the headers were looked at.
-    fn leave(&self, frame: &What) {
-        let count = if self.filter.surely_wants(frame) { &self.untold } else { &self.unlooked };
+    /// Counts a frame of which only the headers were looked at; they may say `surely` that it was wanted.
+    fn leave(&self, surely: bool) {
+        let count = if surely { &self.untold } else { &self.unlooked };
         count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -197,7 +197,8 @@ pub struct Portion {
     pub frames: Vec<Told>,
     /// How many more matched.
     pub untold: u64,
-    /// How many more may have matched: only their headers were looked at. A frame that one worker hands to another may count twice.
+    /// How many more may have matched: only their headers were looked at. A frame that one worker hands to another is counted by the
+    /// one that decides about it.
     pub unlooked: u64,
 }
 
@@ -251,8 +252,19 @@ struct Watch {
     watcher: Arc<Watcher>,
     /// Frames that its filter wanted by their headers.
     seen: u64,
-    /// Whether it wants the frame that is being decided about, so far.
-    wants: bool,
+    /// What is to become of the frame that is being decided about.
+    intent: Intent,
+}
+
+/// What a trace has in mind for a frame, as far as its headers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    /// It does not want it.
+    Ignore,
+    /// It wants to know what becomes of it.
+    Look,
+    /// There is no room to look. Whether it would have been wanted whatever becomes of it.
+    Count { surely: bool },
 }
 
 impl Watch {
@@ -275,7 +287,7 @@ impl Witness {
         self.watches.retain(|watch| state.watchers.iter().any(|one| Arc::ptr_eq(one, &watch.watcher)));
         for watcher in &state.watchers {
             if !self.watches.iter().any(|watch| Arc::ptr_eq(&watch.watcher, watcher)) {
-                self.watches.push(Watch { watcher: Arc::clone(watcher), seen: 0, wants: false });
+                self.watches.push(Watch { watcher: Arc::clone(watcher), seen: 0, intent: Intent::Ignore });
             }
         }
         self.edition = edition;
@@ -284,10 +296,39 @@ impl Witness {
     fn begin(&mut self, frame: &What) {
         let (slice, left) = (self.slice, self.left);
         for watch in &mut self.watches {
-            let is_turn = watch.is_turn(frame);
-            watch.wants = is_turn && left > 0 && watch.watcher.spent.load(Ordering::Relaxed) != slice;
-            if is_turn && !watch.wants {
-                watch.watcher.leave(frame);
+            watch.intent = if !watch.is_turn(frame) {
+                Intent::Ignore
+            } else if left > 0 && watch.watcher.spent.load(Ordering::Relaxed) != slice {
+                Intent::Look
+            } else {
+                Intent::Count { surely: watch.watcher.filter.surely_wants(frame) }
+            };
+        }
+        if self.looks() {
+            self.left -= 1;
+        }
+    }
+
+    /// Whether anybody wants to know what becomes of the frame.
+    fn looks(&self) -> bool {
+        self.watches.iter().any(|watch| watch.intent == Intent::Look)
+    }
+
+    /// Counts the frame where it is not looked at, now that it is decided about here.
+    fn count(&mut self) {
+        for watch in &mut self.watches {
+            if let Intent::Count { surely } = watch.intent {
+                watch.watcher.leave(surely);
+                watch.intent = Intent::Ignore;
+            }
+        }
+    }
+
+    /// Another worker decides about the frame, and counts it, if it is not looked at there either.
+    fn hand_over(&mut self) {
+        for watch in &mut self.watches {
+            if matches!(watch.intent, Intent::Count { .. }) {
+                watch.intent = Intent::Ignore;
             }
         }
     }
@@ -310,22 +351,25 @@ impl Observer for Witness {
     }
 
     fn observe(&mut self, observation: &Observation<'_>) {
-        if let Observation::Frame { bytes, meta, packet, interface, .. } = *observation {
-            self.begin(&What::of(bytes, meta, packet, interface.is_some()));
-            if self.watches.iter().any(|watch| watch.wants) {
-                self.left -= 1;
+        match *observation {
+            Observation::Frame { bytes, meta, packet, interface, .. } => {
+                self.begin(&What::of(bytes, meta, packet, interface.is_some()));
             }
+            Observation::Held { because: Held::HandedOver { .. } } => self.hand_over(),
+            Observation::Verdict { .. } => self.count(),
+            _ => {}
         }
-        if !self.watches.iter().any(|watch| watch.wants) {
+        if !self.looks() {
             return;
         }
         let Some(explanation) = self.notes.note(observation) else { return };
         let is_mine = !explanation.is_handed_over();
         for watch in &mut self.watches {
-            if watch.wants && is_mine && watch.watcher.filter.matches(explanation) {
+            let looks = watch.intent == Intent::Look;
+            if looks && is_mine && watch.watcher.filter.matches(explanation) {
                 watch.watcher.tell(self.slice, self.worker, explanation);
             }
-            watch.wants = false;
+            watch.intent = Intent::Ignore;
         }
     }
 }
@@ -344,6 +388,9 @@ pub(super) fn serve(tracer: &Arc<Tracer>, filter: &str, caller: &mut Caller<'_>)
             last = SystemInstant::now();
             line = caller.answer(Reply::Traced(in_words(&portion, &mut number)));
         }
+    }
+    if line.is_ok() && caller.is_over() {
+        return Err(Refusal::new(Fault::Ended, "the director has ended"));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use lvs_core::config::{Protocol, ServiceKey};
 use lvs_core::{DropReason, Subnet};
 
-use super::{Connection, Explanation, FrameProtocol, What};
+use super::{Connection, Explanation, FrameProtocol, What, drop_words};
 
 /// The grammar of filters, for help texts.
 pub const GRAMMAR: &str = "\
@@ -27,6 +27,23 @@ verdict     transmit pass hold drop
 reason      a drop reason, as in no_service
 sample      N                           every Nth only of the frames whose headers fit; once, without !
 ";
+
+/// Filters that people want, for help texts.
+const EXAMPLES: &str = "\
+connection=new                            who opens a connection, and which server gets it
+address=110.0.0.1 protocol=tcp,icmp       everything of one client
+server=192.168.0.188 connection=new       what goes to this real server, and why
+verdict=drop !reason=own_frame,consumed   what is lost; in single quotes, as a shell may take ! for itself
+sample=1000                               a look at what comes
+";
+
+/// All there is to say about filters, for help texts: the [`GRAMMAR`], the drop reasons and what they mean, and examples.
+#[must_use]
+pub fn filter_help() -> String {
+    let line = |reason: &DropReason| format!("{:<23} {}\n", reason.slug(), drop_words(*reason));
+    let reasons: String = DropReason::ALL.iter().map(line).collect();
+    format!("{GRAMMAR}\nDrop reasons:\n\n{reasons}\nExamples:\n\n{EXAMPLES}")
+}
 
 /// The longest filter, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -292,7 +309,7 @@ fn service(text: &str) -> Option<ServiceKey> {
 }
 
 /// Text of somebody else's, fit for a message.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     let mut short: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(40).collect();
     if text.chars().count() > 40 {
         short.push_str("...");

@@ -67,7 +67,9 @@ use lvs_core::scheduler::{Grounds, SchedulerState, Server};
 use lvs_core::{DropReason, MacAddr, Verdict};
 
 pub use explainer::Explainer;
-pub use filter::{Filter, FilterError, GRAMMAR};
+#[cfg(unix)]
+pub(crate) use filter::shortened;
+pub use filter::{Filter, FilterError, GRAMMAR, filter_help};
 pub use notes::Notes;
 pub use what::{FrameProtocol, What};
 pub use words::{Line, Names, Plain, drop_words};

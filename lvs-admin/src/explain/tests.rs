@@ -459,3 +459,15 @@ fn what_is_surely_wanted() {
     }
     assert_eq!(answer("port=81"), (false, false));
 }
+
+/// What the help shows can be written.
+#[test]
+fn examples_of_filters_are_filters() {
+    let help = filter_help();
+    let (_, examples) = help.split_once("Examples:\n\n").unwrap();
+    assert!(examples.lines().count() > 3);
+    for line in examples.lines() {
+        let (filter, _) = line.split_once("  ").unwrap();
+        assert!(filter.parse::<Filter>().is_ok(), "{line}");
+    }
+}

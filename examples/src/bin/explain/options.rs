@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use lvs_admin::explain::{Filter, GRAMMAR};
+use lvs_admin::explain::Filter;
 use lvs_core::config::VlanPath;
 use lvs_core::{MacAddr, Subnet};
 
@@ -68,7 +68,10 @@ pub(crate) struct Options {
 }
 
 fn filter_help() -> String {
-    format!("Show only the frames that this filter wants; all are played:\n\n{GRAMMAR}")
+    format!(
+        "Show only the frames that this filter wants; all are played:\n\n{}",
+        lvs_admin::explain::filter_help()
+    )
 }
 
 fn parse_vlan(text: &str) -> Result<VlanPath, String> {

@@ -1,9 +1,9 @@
-//! Explanations for people: a line a frame, and what was decided under it.
+//! Explanations for people: what was taken for granted, frames, and totals.
 
 use std::collections::BTreeMap;
 
 use lvs_admin::explain::Plain;
-use lvs_core::Verdict;
+use lvs_examples::explained::{self, Headline};
 use lvs_examples::layout::{Paint, labelled};
 
 use crate::player::Explained;
@@ -16,31 +16,17 @@ pub(crate) fn opening(notes: &[&str], paint: Paint) -> String {
 /// A frame.
 pub(crate) fn frame(explained: &Explained, paint: Paint) -> String {
     let Explained { number, since, explanation, .. } = explained;
-    let seconds = since.as_secs_f64();
-    let mut text = format!("\n{number:>5} {seconds:>11.6}  {}\n", paint.strong(&explanation.what()));
-    let mut say = |label: &str, line: &str| {
-        let lines = labelled(6, 13, label, line);
-        text += &match (label, explanation.verdict) {
-            ("verdict", Verdict::Transmit(_)) => paint.good(lines.trim_end()) + "\n",
-            ("verdict", Verdict::Drop(_)) => paint.bad(lines.trim_end()) + "\n",
-            _ => lines,
-        };
-    };
-    for line in explanation.lines(&Plain) {
-        say(line.label, &line.text);
-    }
-    for remark in &explained.remarks {
-        say("note", remark);
-    }
-    for left in &explained.out {
-        if let Some(what) = &left.own {
-            say(
-                "sends",
-                &format!("to {} from {}, {} bytes: {what}", left.destination, left.source, left.bytes),
-            );
-        }
-    }
-    text
+    let (time, what) = (format!("{:>11.6}", since.as_secs_f64()), explanation.what());
+    let headline =
+        Headline { number: *number, time: &time, what: &what, verdict: explanation.verdict_name() };
+    let decided = explanation.lines(&Plain).into_iter().map(|line| (line.label, line.text));
+    let remarks = explained.remarks.iter().map(|remark| ("note", remark.clone()));
+    let sent = explained.out.iter().filter_map(|left| {
+        let what = left.own.as_ref()?;
+        let line = format!("to {} from {}, {} bytes: {what}", left.destination, left.source, left.bytes);
+        Some(("sends", line))
+    });
+    explained::frame(&headline, decided.chain(remarks).chain(sent), paint)
 }
 
 /// How many frames had which verdict.

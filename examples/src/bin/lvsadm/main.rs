@@ -7,26 +7,27 @@
 //! ```
 //! | file | what |
 //! | --- | --- |
-//! | `options.rs` | what is this program's own on the command line: `--socket`, `--json`, `--drain` and the like |
 //! | `names.rs` | names of hosts and ports, out of this host's files |
 //! | `show.rs` | listings, as text and as JSON |
+//! | `trace.rs` | frames as they are decided about |
 //!
-//! The grammar is `lvs_admin::rules`, the conversation `lvs_admin::control`. Output, messages and exit statuses are those of ipvsadm:
-//! 0 done, 2 a command line that cannot be read, 255 refused by the director, 1 no director there.
+//! The command line is `lvs_admin::control::CommandLine`, the grammar `lvs_admin::rules`, the conversation `lvs_admin::control`. Output, messages and exit statuses are those of ipvsadm:
+//! 0 done, 2 a command line that cannot be read, 255 refused by the director, 1 no director there, or it has ended.
 
 mod names;
-mod options;
 mod show;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lvs_admin::control::{self, CallError, Client, Fault, Reply, Request};
-use lvs_admin::rules::{self, AddressProblem, Call, Problem};
+use lvs_admin::control::{self, CallError, Client, Command, CommandLine, Fault, Name, Reply, Request};
+use lvs_admin::explain;
+use lvs_admin::rules::Call;
 
 use names::Names;
-use options::{Options, Own};
 
 /// The director is not there, or does not answer.
 const NO_DIRECTOR: u8 = 1;
@@ -38,6 +39,7 @@ const REFUSED: u8 = 255;
 const MAX_INPUT: u64 = control::MAX_REQUEST as u64 / 2;
 
 const HELP: &str = include_str!("help.txt");
+const TRACE_HELP: &str = include_str!("trace_help.txt");
 
 /// Why it ended.
 struct Failure {
@@ -84,27 +86,46 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[OsString]) -> Result<(), Failure> {
-    let options = Options::read(words).map_err(|text| Failure::new(USAGE, text))?;
-    let call = match &options.own {
-        Some(own) => return carry_out(own, &options),
-        None => read_call(&options.words)?,
-    };
+    let line = CommandLine::read(words).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    match &line.command {
+        Command::Ipvsadm(words) => ipvsadm(&read_call(words)?, &line),
+        Command::TraceHelp => print(&format!("{TRACE_HELP}{}", explain::filter_help())),
+        Command::Trace { filter, count, seconds } => {
+            let count = count.map_or(u64::MAX, Into::into);
+            let wish = trace::Wish { filter, count, seconds: *seconds, as_json: line.json };
+            trace::trace(line.socket, &wish)
+        }
+        command => carry_out(command, &line),
+    }
+}
+
+/// A conversation with the director: that of `--socket`, of `LVS_SOCKET`, or the one at the usual place.
+fn connect(socket: Option<PathBuf>) -> Result<Client, Failure> {
+    let path = control::chosen_path(socket).ok_or_else(|| {
+        Failure::new(USAGE, "which director? --socket PATH or LVS_SOCKET says where its socket is")
+    })?;
+    Ok(Client::connect(&path)?)
+}
+
+/// A command that ipvsadm has, too.
+fn ipvsadm(call: &Call, line: &CommandLine) -> Result<(), Failure> {
+    let client = || connect(line.socket.clone());
     match call {
         Call::Help => print(HELP),
         Call::Version => {
             print(&format!("lvsadm {} (the commands of ipvsadm 1.31)\n", env!("CARGO_PKG_VERSION")))
         }
-        Call::Edit(line) => notes(options.client()?.rules(&line)?),
+        Call::Edit(rule) => notes(client()?.rules(rule)?),
         Call::Restore => {
             let mut text = String::new();
             io::stdin().lock().take(MAX_INPUT + 1).read_to_string(&mut text)?;
             if text.len() as u64 > MAX_INPUT {
                 return Err(Failure::new(USAGE, format!("more than {MAX_INPUT} bytes of rules")));
             }
-            notes(options.client()?.rules(&text).map_err(located)?)
+            notes(client()?.rules(&text).map_err(located)?)
         }
-        Call::Save { numeric } => save(&mut options.client()?, numeric),
-        Call::List(list) => show::list(&mut options.client()?, &list, options.json),
+        Call::Save { numeric } => save(&mut client()?, *numeric),
+        Call::List(list) => show::list(&mut client()?, list, line.json),
         _ => Err(Failure::new(USAGE, "this program has no such command")),
     }
 }
@@ -123,65 +144,31 @@ fn located(error: CallError) -> Failure {
 
 /// Reads the words; names of hosts and ports are looked up on this host.
 fn read_call(words: &[String]) -> Result<Call, Failure> {
-    let mut words = words.to_vec();
     let names = Names::of_this_host();
-    // Each round replaces a name; there are not more of them than words.
-    for _ in 0..=words.len() {
-        let bytes: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        let error = match rules::call(&bytes) {
-            Ok(call) => return Ok(call),
-            Err(error) => error,
-        };
-        let Some((name, number)) = looked_up(&names, error.problem()) else {
-            let (text, status) = error.ipvsadm();
-            return Err(Failure::new(status, text));
-        };
-        let mut start = 0;
-        for word in &mut words {
-            let end = start + word.len();
-            if (start..=end).contains(&error.column().start) {
-                *word = word.replacen(&name, &number, 1);
-                break;
-            }
-            start = end + 1;
-        }
-    }
-    Err(Failure::new(USAGE, "a name stands for itself"))
-}
-
-/// A name that was found, and what it stands for.
-fn looked_up(names: &Names, problem: &Problem) -> Option<(String, String)> {
-    let Problem::IllegalAddress { reason, .. } = problem else { return None };
-    let (name, number) = match reason {
-        AddressProblem::HostName(name) => (name, names.address(name)?),
-        AddressProblem::PortName(name) => (name, names.port(name)?.to_string()),
-        _ => return None,
+    let look_up = |name: Name<'_>| match name {
+        Name::Host(name) => names.address(name),
+        Name::Port(name) => Some(names.port(name)?.to_string()),
     };
-    Some((name.clone(), number))
+    control::call(words, look_up).map_err(|error| {
+        let (text, status) = error.ipvsadm();
+        Failure::new(status, text)
+    })
 }
 
-fn carry_out(own: &Own, options: &Options) -> Result<(), Failure> {
-    let mut client = options.client()?;
-    match own {
-        Own::Drain { service, server, deadline } => {
-            let request = Request::Drain { service: (*service).into(), server: *server, deadline: *deadline };
+/// A command that ipvsadm does not have.
+fn carry_out(command: &Command, line: &CommandLine) -> Result<(), Failure> {
+    let mut client = connect(line.socket.clone())?;
+    match command {
+        Command::Knobs(name) => show::knobs(&mut client, name.as_deref(), line.json),
+        Command::Counters => show::counters(&mut client, line.json),
+        Command::Health => show::health(&mut client, line.json),
+        // What was done is the result here.
+        Command::Reload => print(&(client.done(&Request::Reload)?.join("\n") + "\n")),
+        other => {
+            let request = other.request();
+            let request = request.ok_or_else(|| Failure::new(USAGE, "this program has no such command"))?;
             notes(client.done(&request)?)
         }
-        Own::Knobs => show::knobs(&mut client, None, options.json),
-        Own::Knob(name) if name.contains('=') => {
-            notes(client.done(&Request::SetKnob { setting: name.clone() })?)
-        }
-        Own::Knob(name) => show::knobs(&mut client, Some(name), options.json),
-        Own::Counters => show::counters(&mut client, options.json),
-        Own::Trace { filter, count } => show::trace(client, filter, *count, options.json),
-        Own::Health => show::health(&mut client, options.json),
-        Own::Force { service, server, state, deadline } => {
-            let service = service.map(Into::into);
-            let (server, state, deadline) = (*server, *state, *deadline);
-            notes(client.done(&Request::Force { service, server, state, deadline })?)
-        }
-        // What was done is the result here.
-        Own::Reload => print(&(client.done(&Request::Reload)?.join("\n") + "\n")),
     }
 }
 

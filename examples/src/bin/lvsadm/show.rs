@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 
 use lvs_admin::control::{CallError, Client, Reply, Request};
 use lvs_admin::json;
@@ -137,37 +136,6 @@ pub(crate) fn counters(client: &mut Client, as_json: bool) -> Result<(), Failure
     let width = counters.keys().map(String::len).max().unwrap_or(0);
     let lines: String = counters.iter().map(|(name, count)| format!("{name:<width$}  {count}\n")).collect();
     print(&lines)
-}
-
-/// Frames as they are decided about, until there were enough, or for ever.
-pub(crate) fn trace(client: Client, filter: &str, count: Option<u64>, as_json: bool) -> Result<(), Failure> {
-    let mut left = count.unwrap_or(u64::MAX);
-    client.trace(filter, None, |traced| {
-        for frame in traced.frames {
-            let mut text = String::new();
-            if as_json {
-                let _ = writeln!(text, "{}", to_json(&frame.explained)?);
-            } else {
-                let _ = writeln!(
-                    text,
-                    "frame {}  {:.6}  {}",
-                    frame.explained.frame, frame.explained.time, frame.explained.what
-                );
-                for (label, words) in &frame.lines {
-                    let _ = writeln!(text, "   {label:<11} {words}");
-                }
-            }
-            print(&text)?;
-            left -= 1;
-            if left == 0 {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        if traced.untold + traced.unlooked > 0 {
-            eprintln!("... {} more frames matched, {} more may have", traced.untold, traced.unlooked);
-        }
-        Ok(ControlFlow::Continue(()))
-    })
 }
 
 /// How the real servers are that are checked: a line for each service and each of its servers.

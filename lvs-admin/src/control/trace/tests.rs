@@ -1,12 +1,45 @@
 //! What workers see is told, so much and no more, and only while somebody watches.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+
+use lvs_core::classify::owner_of;
 use lvs_core::config::{DestinationConfig, SchedulerKind, ServiceConfig, ServiceKey};
+use lvs_core::connection::HeapMemory;
+use lvs_core::director::DirectorGroup;
 use lvs_core::{Change, Director, DirectorConfig, Frame, InterfaceConfig, PortId};
 use lvs_testkit::frames::{self, TcpFlags, addr, mac, socket, station};
 
 use super::*;
 
 const VIP: &str = "192.168.0.250:80";
+
+fn config() -> DirectorConfig {
+    let eth0 = InterfaceConfig::new(PortId(0), mac("02:00:00:00:00:d0"), "192.168.0.208/24".parse().unwrap());
+    DirectorConfig::new(vec![eth0], [7; 32])
+}
+
+fn changes() -> [Change; 3] {
+    let key = ServiceKey::tcp(socket(VIP).ip(), 80);
+    let rip = addr("192.168.0.188");
+    [
+        Change::AddService(ServiceConfig::new(key, SchedulerKind::RoundRobin)),
+        Change::AddDestination(key, DestinationConfig::new(rip, 80)),
+        Change::SetStaticNeighbour { address: rip, mac: Some(station(1)) },
+    ]
+}
+
+/// The nth client.
+fn client(n: u32) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::from_bits(0x6e00_0000 + n), 2000))
+}
+
+fn syn(n: u32, port: u16) -> Vec<u8> {
+    frames::tcp(client(n), SocketAddr::new(socket(VIP).ip(), port))
+        .flags(TcpFlags::SYN)
+        .macs(station(15), mac("02:00:00:00:00:d0"))
+        .build()
+}
 
 /// A director that a tracer's witness watches.
 struct World {
@@ -18,17 +51,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let eth0 =
-            InterfaceConfig::new(PortId(0), mac("02:00:00:00:00:d0"), "192.168.0.208/24".parse().unwrap());
-        let mut director = Director::new(DirectorConfig::new(vec![eth0], [7; 32]), Instant::ZERO).unwrap();
-        let key = ServiceKey::tcp(socket(VIP).ip(), 80);
-        let rip = addr("192.168.0.188");
-        let changes = [
-            Change::AddService(ServiceConfig::new(key, SchedulerKind::RoundRobin)),
-            Change::AddDestination(key, DestinationConfig::new(rip, 80)),
-            Change::SetStaticNeighbour { address: rip, mac: Some(station(1)) },
-        ];
-        director.apply(Instant::ZERO, &changes).unwrap();
+        let mut director = Director::new(config(), Instant::ZERO).unwrap();
+        director.apply(Instant::ZERO, &changes()).unwrap();
         let tracer = Tracer::new();
         Self { director, witness: tracer.witness(None), tracer, now: Instant::ZERO }
     }
@@ -40,11 +64,7 @@ impl World {
     /// So many SYNs to this port of the VIP, each from another client.
     fn syns(&mut self, port: u16, count: u32) {
         for n in 0..count {
-            let client = std::net::SocketAddr::from((std::net::Ipv4Addr::from_bits(0x6e00_0000 + n), 2000));
-            let mut bytes = frames::tcp(client, std::net::SocketAddr::new(socket(VIP).ip(), port))
-                .flags(TcpFlags::SYN)
-                .macs(station(15), mac("02:00:00:00:00:d0"))
-                .build();
+            let mut bytes = syn(n, port);
             let mut frame = Frame::new(&mut bytes, PortId(0));
             let _ = self.director.handle_frame_observed(self.now, &mut frame, &mut self.witness);
         }
@@ -133,6 +153,30 @@ fn so_many_are_looked_at() {
     world.pass(SLICE);
     world.syns(81, 3);
     assert_eq!(all(&trace), (3, 0, 0));
+}
+
+/// A frame that one worker hands to another is counted where it is decided about, and nowhere else.
+#[test]
+fn a_frame_that_is_handed_over_is_counted_once() {
+    let workers = NonZeroU16::new(2).unwrap();
+    let (group, mut members) = DirectorGroup::new(&config(), Instant::ZERO, workers, &HeapMemory).unwrap();
+    group.apply(Instant::ZERO, &changes()).unwrap();
+    let tracer = Tracer::new();
+    let mut witnesses = [0, 1].map(|worker| tracer.witness(Some(worker)));
+    let trace = tracer.watch("port=80 protocol=tcp".parse().unwrap()).unwrap();
+    let verdicts = tracer.watch("verdict=transmit".parse().unwrap()).unwrap();
+    let (others, ours): (Vec<u32>, Vec<u32>) =
+        (0..2000).partition(|n| owner_of(client(*n).ip(), workers) == 1);
+    // The first worker tells all that may be told of its own, and then has some of the other's.
+    for n in ours[..TOLD as usize].iter().chain(&others[..30]) {
+        let mut bytes = syn(*n, 80);
+        let mut frame = [Frame::new(&mut bytes, PortId(0))];
+        let _ = members[0].handle_batch_observed(Instant::ZERO, &mut frame, &mut witnesses[0]);
+    }
+    assert_eq!((all(&trace), all(&verdicts)), ((TOLD as usize, 0, 0), (TOLD as usize, 0, 0)));
+    let count = members[1].handle_inbox_observed(Instant::ZERO, |_, _, _| {}, &mut witnesses[1]);
+    assert_eq!(count, 30);
+    assert_eq!((all(&trace), all(&verdicts)), ((0, 30, 0), (0, 0, 30)));
 }
 
 /// Nobody reads: the queue is full, and the worker goes on.
