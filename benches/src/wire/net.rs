@@ -70,6 +70,14 @@ impl Net {
 
     fn on_a_bridge() -> Result<Self, LabError> {
         let switch = Switch::new("director", SwitchOptions { snooping: false, querier: false })?;
+        // As README.md of lvs-io-tap advises: no firewall for what the bridge carries.
+        for family in ["iptables", "ip6tables", "arptables"] {
+            let name = format!("net.bridge.bridge-nf-call-{family}");
+            // Without br_netfilter there is no such switch.
+            if switch.host().read_sysctl(&name).is_ok() {
+                switch.host().sysctl(&name, "0")?;
+            }
+        }
         let (generator, sink) = (Host::new("generator")?, Host::new("sink")?);
         for host in [&generator, &sink] {
             host.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;

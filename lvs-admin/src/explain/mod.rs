@@ -67,7 +67,7 @@ use lvs_core::scheduler::{Grounds, SchedulerState, Server};
 use lvs_core::{DropReason, MacAddr, Verdict};
 
 pub use explainer::Explainer;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) use filter::shortened;
 pub use filter::{Filter, FilterError, GRAMMAR, filter_help};
 pub use notes::Notes;
