@@ -62,11 +62,22 @@ impl Addresses {
         let own = interfaces.iter().flat_map(|interface| &interface.addresses);
         let (left, taken): (Vec<_>, Vec<_>) =
             own.map(|dip| dip.address()).partition(|address| host_has(*address));
-        let vips = services.iter().filter_map(ServiceKey::address);
-        let mut take: Vec<Subnet> = taken.into_iter().chain(vips).filter_map(single).chain(marks).collect();
+        let subnets = |addresses: Vec<IpAddr>| addresses.into_iter().filter_map(single).collect();
+        Self { take: subnets(taken), leave: subnets(left) }.and(services, marks)
+    }
+
+    /// The same with these services and these destinations of mark rules besides.
+    #[must_use]
+    pub fn and(
+        &self,
+        services: impl IntoIterator<Item = ServiceKey>,
+        marks: impl IntoIterator<Item = Subnet>,
+    ) -> Self {
+        let vips = services.into_iter().filter_map(|key| single(key.address()?));
+        let mut take: Vec<Subnet> = self.take.iter().copied().chain(vips).chain(marks).collect();
         take.sort_by_key(|subnet| (subnet.address(), subnet.prefix_len()));
         take.dedup();
-        Self { take, leave: left.into_iter().filter_map(single).collect() }
+        Self { take, leave: self.leave.clone() }
     }
 }
 

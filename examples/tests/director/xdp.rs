@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libtest_mimic::Failed;
+use lvs_admin::control::{Client, Request};
 use lvs_io_xdp::{OpenError, XdpConfig, XdpIo};
-use lvs_testkit::lab::{Host, Nic, SwitchOptions, Topology, TopologyOptions, bulk, cable, udp};
+use lvs_testkit::lab::{Host, Nic, SwitchOptions, Topology, TopologyOptions, bulk, cable, http, udp};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, Family, in_turn};
@@ -23,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("over_xdp_workers_carry_an_upload_byte_for_byte", workers_upload),
     ("over_xdp_workers_without_queues_are_refused_with_the_cure", workers_refused),
     ("over_xdp_a_second_director_is_refused", second),
+    ("over_xdp_new_vips_come_and_go_while_it_runs", new_vips),
     ("over_xdp_a_server_that_loses_its_vip_is_found", lost_vip),
 ];
 
@@ -189,6 +191,49 @@ fn own_dip() -> Outcome {
     Ok(())
 }
 
+/// By an edit and by a reload; an address that is not served any more is the kernel's again.
+fn new_vips() -> Outcome {
+    let cluster = cluster()?;
+    let net = &cluster.net;
+    let first = cluster.web(Family::V4);
+    let second: SocketAddr = "192.168.0.251:80".parse()?;
+    let third: SocketAddr = "192.168.0.252:80".parse()?;
+    for vip in [second, third] {
+        for server in &net.servers {
+            server.host.add_address("lo", format!("{}/32", vip.ip()).parse()?)?;
+        }
+    }
+    let rules = |vip: SocketAddr| {
+        let servers = net.servers.iter().map(|server| format!("-a -t {vip} -r {}\n", server.addresses.v4));
+        format!("-A -t {vip} -s rr\n{}", servers.collect::<String>())
+    };
+    let fetch = |vip| http::get(&net.client, vip, "/", PATIENCE).map(|page| page.body);
+    let path = cluster.directory.path().join("d.sock");
+    cluster.write_rules(&rules(first))?;
+    let director = cluster.director(Family::V4, &format!("--io xdp --control {}", path.display())).run()?;
+    director.wait_ready()?;
+    let mut client = Client::connect(&path)?;
+    let mut kept = http::Client::connect(&net.client, first, PATIENCE)?;
+    let page = kept.get("/", PATIENCE)?.body;
+
+    client.rules(&rules(second))?;
+    assert_eq!(fetch(second)?, "server2");
+    cluster.write_rules(&(rules(first) + &rules(third)))?;
+    client.done(&Request::Reload)?;
+    assert_eq!(fetch(third)?, "server2");
+    assert_eq!(kept.get("/", PATIENCE)?.body, page);
+
+    // The reload has taken the second away.
+    net.director.add_address("eth0", "192.168.0.251/32".parse()?)?;
+    let own = SocketAddr::new(second.ip(), 7);
+    let _echo = udp::Echo::start(&net.director, own)?;
+    assert!(udp::ask(&net.client, own, b"hello", PATIENCE)?.ends_with(b"hello"));
+    assert_eq!(fetch(first)?, "server1");
+    let ended = director.stop(Signal::SIGTERM)?;
+    assert_eq!(ended.lines("rights kept: none").len(), 1, "{:#?}", ended.log);
+    Ok(())
+}
+
 fn second() -> Outcome {
     let cluster = cluster()?;
     let director = start(&cluster, Family::V4, &cluster.rules("-t", Family::V4, 80, "rr", &[]))?;
@@ -235,9 +280,9 @@ fn workers() -> Outcome {
     let modes = director.lines("AF_XDP");
     assert!(modes.len() == 1 && modes[0].contains("eth0: AF_XDP native, copy mode, 3 queues"), "{modes:?}");
     assert_eq!(cluster.fetch_in_turn(Family::V4, 30)?, in_turn(&["server2", "server1"], 30));
-    for _ in 0..EACH {
+    for question in 0..EACH {
         for client in &clients {
-            let answer = net.client.run(|| crate::workers::ask(*client, udp_service))?;
+            let answer = net.client.run(|| crate::workers::ask(*client, question, udp_service))?;
             assert!(answer.ends_with(b"hello"), "{answer:?}");
         }
     }

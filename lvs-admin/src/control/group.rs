@@ -63,6 +63,18 @@ pub trait Health: Send + Sync {
 /// What a program has to say of edits before they are carried out, besides what the director itself refuses.
 pub type Check = dyn Fn(&[Change]) -> Result<(), String> + Send + Sync;
 
+/// Something outside of the director that has to know what it serves, as a program in the kernel that takes frames for it.
+pub trait Follower: Send + Sync {
+    /// Makes ready for what an edit would add.
+    ///
+    /// # Errors
+    /// Why the edit cannot be followed; it is refused then.
+    fn before(&self, changes: &[Change]) -> Result<(), String>;
+
+    /// The edit has been carried out, or refused.
+    fn after(&self, changes: &[Change]);
+}
+
 /// Carries out requests on a group.
 pub struct GroupHandler<M: TableMemory, C> {
     group: DirectorGroup<M>,
@@ -70,6 +82,7 @@ pub struct GroupHandler<M: TableMemory, C> {
     version: &'static str,
     file: Option<Box<dyn File>>,
     check: Option<Box<Check>>,
+    follower: Option<Arc<dyn Follower>>,
     tracer: Option<Arc<Tracer>>,
     health: Option<Arc<dyn Health>>,
     /// One edit after the other: what an edit is checked against must not change before it is carried out.
@@ -86,6 +99,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
             version,
             file: None,
             check: None,
+            follower: None,
             health: None,
             tracer: None,
             edits: Mutex::new(()),
@@ -110,6 +124,13 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     #[must_use]
     pub fn with_check(mut self, check: Box<Check>) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// With somebody who follows the edits that come over the socket. A [`File`] has to tell him of its own.
+    #[must_use]
+    pub fn with_follower(mut self, follower: Arc<dyn Follower>) -> Self {
+        self.follower = Some(follower);
         self
     }
 
@@ -199,7 +220,14 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         if let Some(check) = &self.check {
             check(&changes).map_err(|text| Refusal::new(Fault::Refused, text))?;
         }
-        self.apply(&changes).map_err(|error| {
+        if let Some(follower) = &self.follower {
+            follower.before(&changes).map_err(|text| Refusal::new(Fault::Refused, text))?;
+        }
+        let applied = self.apply(&changes);
+        if let Some(follower) = &self.follower {
+            follower.after(&changes);
+        }
+        applied.map_err(|error| {
             let mut refusal = refused(&error);
             refusal.line = rules.get(error.index).map(|rule| rule.line);
             refusal

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lvs_admin::control::{self, Check, Handler, Server, ServerError};
-use lvs_core::{Change, Subnet};
-use lvs_examples::backend::Io;
+use lvs_core::Change;
 use lvs_examples::host::Host;
 
 use crate::options::Control;
@@ -41,16 +40,12 @@ pub(crate) fn start(wanted: &Control, handler: Arc<dyn Handler>) -> Result<Optio
 
 /// What edits have to pass besides the director's own rules, whether they come over the socket or out of the file.
 pub(crate) fn edit_check(setup: &Setup) -> Box<Check> {
-    let taken = (setup.io == Io::Xdp).then(|| setup.addresses.take.clone());
     let allow_local_vip = setup.loaded.configuration.allow_local_vip;
-    Box::new(move |changes| {
-        changes.iter().try_for_each(|change| check(change, taken.as_deref(), allow_local_vip))
-    })
+    Box::new(move |changes| changes.iter().try_for_each(|change| check(change, allow_local_vip)))
 }
 
-/// What this host has to say of an edit: the same as of the rules that the director is started with. `taken` are the addresses that
-/// come to its AF_XDP sockets, if it has such.
-fn check(change: &Change, taken: Option<&[Subnet]>, allow_local_vip: bool) -> Result<(), String> {
+/// What this host has to say of an edit: the same as of the rules that the director is started with.
+fn check(change: &Change, allow_local_vip: bool) -> Result<(), String> {
     let vip = match change {
         Change::AddService(service) => service.key.address(),
         Change::AddMarkRule(rule) => Some(rule.destination.address()),
@@ -59,12 +54,6 @@ fn check(change: &Change, taken: Option<&[Subnet]>, allow_local_vip: bool) -> Re
     let Some(vip) = vip else {
         return Ok(());
     };
-    if taken.is_some_and(|taken| !taken.iter().any(|subnet| subnet.contains(vip))) {
-        return Err(format!(
-            "{vip}: with --io xdp frames come for the addresses of the rules that the director was started with; write it there \
-             and start the director anew"
-        ));
-    }
     match held_by(vip) {
         Some(interface) if !allow_local_vip => Err(format!(
             "{vip} is held by this host's kernel, on {interface}, which would answer clients itself; take it away: \

@@ -10,6 +10,7 @@
 //! | `setup.rs` | what is to be run, checked before anything starts |
 //! | `privileges.rs` | rights, given up once the devices are open |
 //! | `workers.rs` | the run loops |
+//! | `taken.rs` | the addresses that come to AF_XDP sockets |
 //! | `health` | the checks of real servers |
 //! | `control.rs` | the socket by which `lvsadm` edits and lists |
 //! | `reload.rs` | the file read again while it runs, and what that would do |
@@ -30,6 +31,7 @@ mod reload;
 mod service_manager;
 mod setup;
 mod source;
+mod taken;
 mod workers;
 
 use std::io::{IsTerminal, Write};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lvs_admin::config::forecast::Forecast;
 use lvs_admin::config::{Configuration, Difference, Loaded, ServerOrder, Service, difference};
-use lvs_admin::control::{Check, File};
+use lvs_admin::control::{Check, File, Follower};
 use lvs_admin::json::Plan;
 use lvs_admin::model::Model;
 use lvs_core::InterfaceConfig;
@@ -36,6 +36,7 @@ pub(crate) struct LiveFile<M: TableMemory> {
     /// As it was read last; what is fixed as it was read first.
     last: Mutex<Configuration>,
     health: Arc<Health<M>>,
+    follower: Option<Arc<dyn Follower>>,
 }
 
 impl<M: TableMemory> LiveFile<M> {
@@ -49,7 +50,12 @@ impl<M: TableMemory> LiveFile<M> {
         loaded: Configuration,
         health: Arc<Health<M>>,
     ) -> Self {
-        Self { group, clock, options, interfaces, check, last: Mutex::new(loaded), health }
+        Self { group, clock, options, interfaces, check, last: Mutex::new(loaded), health, follower: None }
+    }
+
+    /// With somebody who follows what a reload changes, if there is one.
+    pub(crate) fn with_follower(self, follower: Option<Arc<dyn Follower>>) -> Self {
+        Self { follower, ..self }
     }
 
     fn last(&self) -> Configuration {
@@ -148,7 +154,13 @@ where
             let Step { monitored, strayed, found, services, .. } = self.step(&loaded, &paused);
             let services = services?;
             let changes = health::without_servers_of(&monitored, &strayed, found.changes.clone());
+            if let Some(follower) = &self.follower {
+                follower.before(&changes)?;
+            }
             let applied = self.group.apply(self.clock.now(), &changes);
+            if let Some(follower) = &self.follower {
+                follower.after(&changes);
+            }
             applied.map_err(|error| locate(&loaded, &changes, error))?;
             paused.configure(&services, &strayed)?;
             self.keep(new.clone());

@@ -37,7 +37,7 @@ pub(crate) struct Setup {
     pub(crate) workers: NonZeroU16,
     /// TAP devices to make or open, one a port; none with other backends.
     pub(crate) taps: Vec<Tap>,
-    /// What AF_XDP has to take away from the host's kernel, and what not.
+    /// What AF_XDP has to take away from the host's kernel whatever the services are, and what not.
     pub(crate) addresses: Addresses,
     /// What the file and the command line say together.
     pub(crate) loaded: Loaded,
@@ -95,10 +95,11 @@ impl Setup {
         check_reach(&setup.config.interfaces, &loaded)?;
         let changes = loaded.configuration.changes();
         setup.check_host(&host, &changes, configuration.allow_local_vip)?;
-        setup.addresses =
-            Addresses::of(&setup.config.interfaces, &changes, |address| host.holder_of(address).is_some());
+        let mut own =
+            Addresses::of(&setup.config.interfaces, &[], |address| host.holder_of(address).is_some());
         let probes = setup.config.probes.iter().flat_map(|probes| &probes.addresses);
-        setup.addresses.take.extend(probes.filter_map(|address| single(*address)));
+        own.take.extend(probes.filter_map(|address| single(*address)));
+        setup.addresses = own;
         setup.loaded = loaded;
         Ok(setup)
     }

@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use lvs_admin::control::{GroupHandler, Tracer, Witness};
+use lvs_admin::control::{Follower, GroupHandler, Tracer, Witness};
 use lvs_core::connection::TableMemory;
 use lvs_core::director::{DirectorGroup, GroupMember, TurnBuffers};
 use lvs_core::io::{FrameIo, IoStatistics};
@@ -19,7 +19,7 @@ use lvs_examples::{run, words};
 use lvs_hugepages::HugePages;
 use lvs_io_afpacket::PacketIo;
 use lvs_io_tap::TapIo;
-use lvs_io_xdp::XdpIo;
+use lvs_io_xdp::{AddressControl, XdpIo};
 
 use crate::health::{self, Health, Outbox};
 use crate::metrics::{self, Devices, Metrics};
@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::reload::LiveFile;
 use crate::service_manager::ServiceManager;
 use crate::setup::{self, Setup};
+use crate::taken::Taken;
 use crate::{Ready, Signals, control, log_frames, print_services, privileges};
 
 /// The longest wait of a worker that others cannot wake: what they hand to it waits so long.
@@ -44,6 +45,11 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) trait Device: FrameIo + Send {
     /// What ends a wait of this device from another thread, if anything does.
     fn waker(&self) -> Option<Waker>;
+
+    /// What says which addresses come to this device, if that is to be said.
+    fn addresses(&self) -> Option<AddressControl> {
+        None
+    }
 }
 
 /// The kernel gives frames to their owner, so that little is handed over.
@@ -57,6 +63,10 @@ impl Device for PacketIo {
 impl Device for XdpIo {
     fn waker(&self) -> Option<Waker> {
         Some(Self::waker(self))
+    }
+
+    fn addresses(&self) -> Option<AddressControl> {
+        Some(self.address_control())
     }
 }
 
@@ -84,7 +94,13 @@ pub(crate) fn run<I: Device>(
     let memory = HugePages::new();
     let (group, members) = DirectorGroup::new(&setup.config, clock.now(), workers, &memory)?;
     let changes = setup.changes();
+    let control = devices.iter().find_map(Device::addresses);
+    let taken = control.map(|control| Taken::new(group.clone(), control, setup.addresses.clone()));
+    let taken = taken.map(|taken| Arc::new(taken) as Arc<dyn Follower>);
     group.apply(clock.now(), &changes).map_err(|error| setup::locate(&setup.loaded, &changes, error))?;
+    if let Some(taken) = &taken {
+        taken.before(&changes)?;
+    }
     for (name, line) in setup.interface_names.iter().zip(&setup.description) {
         tracing::info!("{name}: {line}");
     }
@@ -103,9 +119,14 @@ pub(crate) fn run<I: Device>(
         let check = || control::edit_check(&setup);
         let file =
             LiveFile::new(group.clone(), clock, options, interfaces, check(), loaded, Arc::clone(&health));
+        let file = file.with_follower(taken.clone());
         let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
         let handler = handler.with_check(check()).with_file(Box::new(file)).with_tracer(Arc::clone(&tracer));
-        Arc::new(handler.with_health(Arc::clone(&health) as _))
+        let handler = handler.with_health(Arc::clone(&health) as _);
+        Arc::new(match taken {
+            Some(taken) => handler.with_follower(taken),
+            None => handler,
+        })
     };
     let served = listener.map(|listener| {
         tracing::info!("metrics: http://{}/", listener.local_addr()?);
