@@ -15,6 +15,7 @@
 //! | `neighbours.rs` | real servers that fall silent, move, or claim the VIP |
 //! | `control.rs` | edits and listings while clients use it |
 //! | `health.rs` | real servers that fail in each way while clients fetch |
+//! | `checks.rs` | what checks ask, and from where; what a thousand of them cost |
 //! | `operating.rs` | docs/operating.md, run as it stands |
 //! | `files.rs` | TOML, keepalived.conf, reload, check, plan |
 //! | `tap.rs` | on a TAP device of a bridge |
@@ -22,6 +23,7 @@
 //! | `usage.rs` | the command line, its errors, warnings and exit codes |
 
 mod balancing;
+mod checks;
 mod cluster;
 mod control;
 mod files;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         control::TESTS,
         files::TESTS,
         health::TESTS,
+        checks::TESTS,
         operating::TESTS,
         workers::TESTS,
         usage::TESTS,
