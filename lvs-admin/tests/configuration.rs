@@ -42,8 +42,14 @@ fn sentence() -> impl Strategy<Value = String> {
 }
 
 fn url() -> impl Strategy<Value = Url> {
+    // Any text, with its signs made to mean themselves, and expressions.
+    let plain = |text: String| {
+        let escaped = |sign: char| sign.is_ascii_punctuation().then_some('\\').into_iter().chain([sign]);
+        text.chars().flat_map(escaped).collect::<String>()
+    };
+    let expression = prop_oneof![sentence().prop_map(plain), r#"[a-z]{1,3}(\.|\[x\]|a\|"b"|\\d\+)\$?"#];
     let pattern =
-        (sentence(), any::<[bool; 4]>()).prop_map(|(expression, [no_match, caseless, multiline, dotall])| {
+        (expression, any::<[bool; 4]>()).prop_map(|(expression, [no_match, caseless, multiline, dotall])| {
             Pattern { expression, no_match, caseless, multiline, dotall }
         });
     let range = (0..=999u16, 0..=999u16).prop_map(|(a, b)| (a.min(b), a.max(b)));

@@ -50,6 +50,9 @@ enum Matcher {
     Contains(Search),
     Md5(Md5),
     Sha256(Sha256),
+    /// All of it so far: what an expression means at an end is known at the end.
+    #[cfg(feature = "regex")]
+    Pattern(Vec<u8>),
 }
 
 impl Response {
@@ -107,6 +110,8 @@ impl Response {
             BodyMatch::Contains(text) => Matcher::Contains(Search::new(text)),
             BodyMatch::Md5(_) => Matcher::Md5(Md5::new()),
             BodyMatch::Sha256(_) => Matcher::Sha256(Sha256::new()),
+            #[cfg(feature = "regex")]
+            BodyMatch::Pattern { .. } => Matcher::Pattern(Vec::new()),
         };
         let chunks = head.chunked.then(Chunks::default);
         self.body =
@@ -123,6 +128,10 @@ impl Response {
             Taken::More => None,
             Taken::Found => Some(Outcome::SUCCESS),
             Taken::End => self.body.take().map(|body| body.finish(&self.probe.body)),
+            #[cfg(feature = "regex")]
+            Taken::Long if matches!(self.probe.body, BodyMatch::Pattern { .. }) => {
+                self.body.take().map(|body| body.finish(&self.probe.body))
+            }
             Taken::Long => Some(match self.probe.body {
                 BodyMatch::Contains(_) => Outcome::failure(
                     FailureKind::Content,
@@ -163,6 +172,8 @@ impl Body {
             }
             Matcher::Md5(digest) => digest.update(taken),
             Matcher::Sha256(digest) => digest.update(taken),
+            #[cfg(feature = "regex")]
+            Matcher::Pattern(page) => page.extend_from_slice(taken),
         }
         if taken.len() < bytes.len() {
             return Taken::Long;
@@ -190,6 +201,20 @@ impl Body {
         let (good, found) = match (self.matcher, wanted) {
             (Matcher::Contains(_), _) => {
                 return Outcome::failure(FailureKind::Content, "the text is not in the body");
+            }
+            #[cfg(feature = "regex")]
+            (Matcher::Pattern(page), BodyMatch::Pattern { pattern, wanted }) => {
+                return match (pattern.is_in(&page), *wanted) {
+                    (true, true) | (false, false) => Outcome::SUCCESS,
+                    (false, true) => {
+                        let text = format!("the body has nothing that fits {}", pattern.expression());
+                        Outcome::failure(FailureKind::Content, text)
+                    }
+                    (true, false) => {
+                        let text = format!("the body has what must not be there: {}", pattern.expression());
+                        Outcome::failure(FailureKind::Content, text)
+                    }
+                };
             }
             (Matcher::Md5(digest), BodyMatch::Md5(wanted)) => {
                 let digest = digest.finalize();
@@ -427,6 +452,42 @@ mod tests {
             for response in [cut, cut_chunk] {
                 assert_eq!(kind(&judge(&probe(md5.clone()), response, piece)), Some(FailureKind::Content));
             }
+        }
+    }
+
+    #[cfg(feature = "regex")]
+    #[test]
+    fn expressions_are_looked_for_in_all_of_a_body() {
+        use crate::config::{Pattern, PatternOptions};
+        let pattern = |expression, wanted| {
+            let pattern = Pattern::new(expression, PatternOptions::default()).unwrap();
+            HttpProbe { body_limit: 1000, ..probe(BodyMatch::Pattern { pattern, wanted }) }
+        };
+        let text = |outcome| match outcome {
+            Outcome::Failure(failure) => failure.text().to_owned(),
+            other => format!("{other:?}"),
+        };
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n, you!\r\n0\r\n\r\n";
+        for piece in [1, 3, 1000] {
+            assert_eq!(judge(&pattern("lo, (you|we)!$", true), chunked, piece), Outcome::SUCCESS);
+            assert_eq!(judge(&pattern("we!", false), chunked, piece), Outcome::SUCCESS);
+            assert_eq!(
+                text(judge(&pattern("we", true), chunked, piece)),
+                "the body has nothing that fits we"
+            );
+            let refused = judge(&pattern("y.u", false), chunked, piece);
+            assert_eq!(text(refused), "the body has what must not be there: y.u");
+        }
+        let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello";
+        assert_eq!(text(judge(&pattern("hello", true), cut, 7)), "the body was cut off");
+        // An endless page: its beginning is looked at, and no more is kept.
+        for (expression, wanted, good) in [("[xy]z", true, false), ("x+", true, true), ("x+", false, false)] {
+            let mut endless = Response::new(&pattern(expression, wanted));
+            assert_eq!(endless.handle_bytes(b"HTTP/1.0 200 OK\r\n\r\n"), None);
+            let (pieces, outcome) =
+                (0..).find_map(|at| Some((at, endless.handle_bytes(&[b'x'; 300])?))).unwrap();
+            assert_eq!((pieces, outcome == Outcome::SUCCESS), (3, good), "{expression}");
         }
     }
 

@@ -76,13 +76,14 @@
 //!
 //! # What it does not do
 //!
-//! No configuration files, no listings for people, no slow start (the core's), no SMTP, BFD or file checks, no regular expressions.
+//! No configuration files, no listings for people, no slow start (the core's), no SMTP, BFD or file checks.
 //! The monitor does not look up Ethernet addresses; the director knows them.
 //!
 //! # Features
 //!
 //! `sockets` (default) adds the module `sockets` on Linux. `https` (default) adds HTTPS to it; without it, such a probe says that it cannot
-//! be carried out, and decides nothing.
+//! be carried out, and decides nothing. `regex` (default) adds `config::BodyMatch::Pattern`, regular expressions
+//! that pages are searched for.
 #![deny(unsafe_code)]
 
 pub mod config;

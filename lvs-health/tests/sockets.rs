@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -120,6 +121,104 @@ fn tcp_and_http() {
         ..order(1, good, SocketMethod::Tcp, Duration::from_secs(5))
     });
     assert_eq!(wait_for(&mut prober).1, Outcome::SUCCESS);
+}
+
+/// The outcome of a probe from this port.
+fn probe_from(port: u16, target: SocketAddr, method: SocketMethod) -> Outcome {
+    let bound = SocketProbe {
+        port: Some(target.port()),
+        source_port: NonZeroU16::new(port),
+        ..SocketProbe::new(method.clone())
+    };
+    let mut prober = SocketProber::spawn(SocketConfig::new(1), || {}).unwrap();
+    prober.start(ProbeOrder {
+        probe: Arc::new(Probe::Socket(bound)),
+        ..order(1, target, method, Duration::from_secs(5))
+    });
+    wait_for(&mut prober).1
+}
+
+/// A port of no socket: as far as can be known, nobody else takes it meanwhile.
+fn free_port() -> u16 {
+    TcpListener::bind((LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn probes_come_from_the_port_they_are_given_again_and_again() {
+    let listener = TcpListener::bind((LOCALHOST, 0)).unwrap();
+    let target = listener.local_addr().unwrap();
+    let (port, (sender, heard)) = (free_port(), std::sync::mpsc::channel());
+    thread::spawn(move || {
+        while let Ok((mut connection, from)) = listener.accept() {
+            sender.send(from.port()).unwrap();
+            let mut request = [0; 1024];
+            if matches!(connection.read(&mut request), Ok(read) if read > 0) {
+                // Kept open, so that the prober is the one who closes first.
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                let _ = connection.read(&mut request);
+            }
+        }
+    });
+    for _ in 0..3 {
+        assert_eq!(probe_from(port, target, SocketMethod::Tcp), Outcome::SUCCESS);
+        let found = probe_from(port, target, page(BodyMatch::Contains(b"ok".to_vec())));
+        assert_eq!(found, Outcome::SUCCESS, "at once after another: no TIME-WAIT");
+    }
+    assert_eq!(heard.iter().take(6).collect::<Vec<_>>(), [port; 6]);
+
+    let server = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+    let target = server.local_addr().unwrap();
+    let (sender, heard) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok((read, from)) = server.recv_from(&mut buffer) {
+            // As a name server: the question, marked as an answer.
+            buffer[2] |= 0x80;
+            server.send_to(&buffer[..read], from).unwrap();
+            sender.send(from.port()).unwrap();
+        }
+    });
+    let udp = UdpProbe { payload: b"abc".to_vec(), reply: UdpReply::Any };
+    for method in [SocketMethod::Udp(udp), SocketMethod::Dns(DnsProbe::default())] {
+        for _ in 0..2 {
+            assert_eq!(probe_from(port, target, method.clone()), Outcome::SUCCESS, "{method:?}");
+            assert_eq!(heard.recv(), Ok(port));
+        }
+    }
+}
+
+#[test]
+fn two_probes_from_one_port_to_one_server_blame_nobody() {
+    let (_listener, quiet) = silent();
+    let probe = SocketProbe {
+        port: Some(quiet.port()),
+        source_port: NonZeroU16::new(free_port()),
+        ..SocketProbe::new(page(BodyMatch::Any))
+    };
+    let probe = Arc::new(Probe::Socket(probe));
+    let mut prober = SocketProber::spawn(SocketConfig::new(1), || {}).unwrap();
+    for serial in [1, 2] {
+        let order = order(serial, quiet, SocketMethod::Tcp, Duration::from_millis(300));
+        prober.start(ProbeOrder { probe: probe.clone(), ..order });
+    }
+    let (second, outcome) = wait_for(&mut prober);
+    assert!(second == ProbeId::new(0, 2) && matches!(outcome, Outcome::Undecided(_)), "{outcome:?}");
+    assert_eq!(failure(wait_for(&mut prober).1).kind, FailureKind::Slow);
+}
+
+#[cfg(feature = "regex")]
+#[test]
+fn a_page_fits_an_expression_or_does_not() {
+    use lvs_health::config::{Pattern, PatternOptions};
+    let load = serve(LOCALHOST, b"HTTP/1.0 200 OK\r\n\r\n<p>Load: 12.5 %</p>\n".to_vec());
+    let fits = |expression: &str, wanted| {
+        let pattern = Pattern::new(expression, PatternOptions::default()).unwrap();
+        probe(load, page(BodyMatch::Pattern { pattern, wanted }))
+    };
+    assert_eq!(fits(r"Load: \d{1,2}\.\d %</p>$", true), Outcome::SUCCESS);
+    assert_eq!(fits("[Ee]rror", false), Outcome::SUCCESS);
+    assert_eq!(failure(fits(r"Load: \d{3}", true)).text(), r"the body has nothing that fits Load: \d{3}");
+    assert_eq!(failure(fits("[Ll]oad", false)).kind, FailureKind::Content);
 }
 
 #[test]

@@ -27,11 +27,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_check_that_cannot_be_carried_out_is_refused_at_the_start", refused_check),
 ];
 
-const SHORT: Duration = Duration::from_secs(3);
-const FILE: &str = "lvs.toml";
-const SOCKET: &str = "d.sock";
+pub(crate) const SHORT: Duration = Duration::from_secs(3);
+pub(crate) const FILE: &str = "lvs.toml";
+pub(crate) const SOCKET: &str = "d.sock";
 /// Times of the checks: a fault is noticed within 0.2 + 0.2 + 0.05 + 0.2 s.
-const TIMES: &str = "delay_loop = \"200ms\"\nconnect_timeout = \"200ms\"\nretry = 1\ndelay_before_retry = \"50ms\"\nwarmup = 0\n";
+pub(crate) const TIMES: &str = "delay_loop = \"200ms\"\nconnect_timeout = \"200ms\"\nretry = 1\ndelay_before_retry = \"50ms\"\nwarmup = 0\n";
 /// That, and what a busy machine takes.
 const DETECTION: Duration = Duration::from_millis(650 + 500);
 
@@ -39,7 +39,7 @@ const DETECTION: Duration = Duration::from_millis(650 + 500);
 const FETCH: Duration = Duration::from_millis(1500);
 
 /// A director's file: `rr` over all servers, with these lines for the service.
-fn file(cluster: &Cluster, lines: &str) -> String {
+pub(crate) fn file(cluster: &Cluster, lines: &str) -> String {
     let mut text = format!(
         "[director]\nprobe_addresses = [\"192.168.0.209\"]\n[[interface]]\nname = \"eth0\"\ndips = [\"{}\"]\n\
          [[service]]\ntcp = \"{}\"\nscheduler = \"rr\"\n{TIMES}{lines}\n",
@@ -52,11 +52,11 @@ fn file(cluster: &Cluster, lines: &str) -> String {
     text
 }
 
-fn write(cluster: &Cluster, text: &str) -> Outcome {
+pub(crate) fn write(cluster: &Cluster, text: &str) -> Outcome {
     Ok(std::fs::write(cluster.directory.path().join(FILE), text)?)
 }
 
-fn start(cluster: &Cluster, options: &str) -> Result<Program, Failed> {
+pub(crate) fn start(cluster: &Cluster, options: &str) -> Result<Program, Failed> {
     let options = format!("--config {FILE} --control {SOCKET} {options}");
     let director = Start::director(&cluster.net.director, cluster.directory.path(), &options).run()?;
     match options.contains("json") {
@@ -66,7 +66,7 @@ fn start(cluster: &Cluster, options: &str) -> Result<Program, Failed> {
     Ok(director)
 }
 
-fn lvsadm(cluster: &Cluster, words: &str) -> Result<Output, Failed> {
+pub(crate) fn lvsadm(cluster: &Cluster, words: &str) -> Result<Output, Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lvsadm"));
     command.args(words.split_whitespace()).args(["--socket", SOCKET]);
     Ok(command.current_dir(cluster.directory.path()).output()?)
@@ -82,7 +82,7 @@ fn states(cluster: &Cluster) -> Result<Vec<(String, String)>, Failed> {
 }
 
 /// Waits until a server is in this state.
-fn wait_for_state(cluster: &Cluster, server: usize, state: &str) -> Outcome {
+pub(crate) fn wait_for_state(cluster: &Cluster, server: usize, state: &str) -> Outcome {
     let address = cluster.net.servers[server].addresses.v4.to_string();
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -257,7 +257,7 @@ fn faults_under_load() -> Outcome {
     Ok(())
 }
 
-fn wait_for_reason(cluster: &Cluster, why: &str) -> Outcome {
+pub(crate) fn wait_for_reason(cluster: &Cluster, why: &str) -> Outcome {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let said = String::from_utf8(lvsadm(cluster, "--health")?.stdout)?;
@@ -471,8 +471,16 @@ fn refused_check() -> Outcome {
     let cluster = Cluster::b(1)?;
     for (check, words) in [
         (
-            "kind = \"http\", url = [{ path = \"/\", regex = \"a+\" }]",
-            "192.168.0.188: regex \"a+\": this is more than plain text",
+            "kind = \"http\", url = [{ path = \"/\", regex = '(a)\\1' }]",
+            "lvs.toml:14: service.check.url.regex: `(a)\\1`: backreferences are not supported; expected an expression",
+        ),
+        (
+            "kind = \"tcp\", bind_port = 5000",
+            "192.168.0.188: bind_port 5000: a probe for the VIP chooses its port itself",
+        ),
+        (
+            "kind = \"command\", command = \"true\", user = \"no-such-user\"",
+            "192.168.0.188: user \"no-such-user\": commands run as the director's own user and group",
         ),
         ("kind = \"tcp\", delay_loop = \"2d\"", "interval is out of range"),
     ] {

@@ -16,6 +16,7 @@
 //! | `control.rs` | edits and listings while clients use it |
 //! | `trace.rs` | `lvsadm --trace` beside clients |
 //! | `health.rs` | real servers that fail in each way while clients fetch |
+//! | `checks.rs` | what checks ask, and from where; what a thousand of them cost |
 //! | `operating.rs` | docs/operating.md, run as it stands |
 //! | `files.rs` | TOML, keepalived.conf, reload, check, plan |
 //! | `tap.rs` | on a TAP device of a bridge |
@@ -23,6 +24,7 @@
 //! | `usage.rs` | the command line, its errors, warnings and exit codes |
 
 mod balancing;
+mod checks;
 mod cluster;
 mod control;
 mod files;
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         trace::TESTS,
         files::TESTS,
         health::TESTS,
+        checks::TESTS,
         operating::TESTS,
         workers::TESTS,
         usage::TESTS,

@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("over_xdp_a_second_director_is_refused", second),
     ("over_xdp_new_vips_come_and_go_while_it_runs", new_vips),
     ("over_xdp_a_server_that_loses_its_vip_is_found", lost_vip),
+    ("over_xdp_a_probe_wakes_the_worker_that_sends_it", probes_wake),
 ];
 
 /// The probe address is the director's own: the kernel keeps what is for its DIP.
@@ -33,6 +34,11 @@ fn lost_vip() -> Outcome {
     let cluster = cluster()?;
     let options = format!("--io xdp {}", cluster.interfaces(Family::V4));
     crate::health::finds_a_lost_vip(&cluster, &cluster.net.director, &options)
+}
+
+/// With several workers, which wait for each other's frames longer than one does for its own.
+fn probes_wake() -> Outcome {
+    crate::checks::wakes_a_worker_that_waits(&cluster_of(2)?)
 }
 
 /// Why AF_XDP cannot be used here, if it cannot.

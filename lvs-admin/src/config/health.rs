@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use lvs_core::config::Timeouts;
 
-use super::duration;
+use lvs_health::config::{PatternError, PatternOptions};
+
+use super::{duration, excerpt};
 pub use words::listing;
 
 /// When a service has enough real servers, and what stands in if it has not.
@@ -279,7 +281,7 @@ impl Url {
 /// A regular expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    /// The expression.
+    /// The expression, as [`lvs_health::config::Pattern`] takes it.
     pub expression: String,
     /// Whether the page must not contain it. Default no.
     pub no_match: bool,
@@ -289,6 +291,20 @@ pub struct Pattern {
     pub multiline: bool,
     /// Whether `.` takes the end of a line too. Default no.
     pub dotall: bool,
+}
+
+impl Pattern {
+    /// What is wrong with it, and what would be right; nothing if lvs-health carries it out.
+    pub(crate) fn fault(&self) -> Option<(String, &'static str)> {
+        let Self { ref expression, no_match: _, caseless, multiline, dotall } = *self;
+        let options = PatternOptions { caseless, multiline, dotall };
+        let error = lvs_health::config::Pattern::new(expression, options).err()?;
+        let cure = match error {
+            PatternError::Size => "fewer signs and repetitions",
+            _ => "an expression without look-around, backreferences and others of PCRE's own",
+        };
+        Some((format!("`{}`: {error}", excerpt(expression)), cure))
+    }
 }
 
 /// What a datagram says, and what has to come back.

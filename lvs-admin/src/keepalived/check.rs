@@ -108,14 +108,14 @@ fn url(node: &Node, settings: &Settings, assembly: &mut Assembly) -> Result<Url,
         multiline: false,
         dotall: false,
     };
-    let mut option: Option<&Node> = None;
+    let (mut expression, mut option): (Option<&Node>, Option<&Node>) = (None, None);
     for node in nodes {
         match node.keyword.as_str() {
             "path" => url.path = node.text(false)?,
             "virtualhost" => url.virtual_host = Some(node.text(false)?),
             "digest" => url.digest = Some(digest(node)?),
             "status_code" => url.status = status(node)?,
-            "regex" => pattern.expression = node.text(true)?,
+            "regex" => (pattern.expression, expression) = (node.text(true)?, Some(node)),
             "regex_no_match" => {
                 node.bare()?;
                 (pattern.no_match, option) = (true, Some(node));
@@ -126,10 +126,13 @@ fn url(node: &Node, settings: &Settings, assembly: &mut Assembly) -> Result<Url,
             }
         }
     }
-    match option {
-        _ if !pattern.expression.is_empty() => url.regex = Some(pattern),
-        Some(node) => return Err(node.error("there is no regex for it", "regex EXPRESSION besides")),
-        None => {}
+    match (expression, option) {
+        (Some(node), _) => match pattern.fault() {
+            Some((problem, expected)) => return Err(node.error(problem, expected)),
+            None => url.regex = Some(pattern),
+        },
+        (None, Some(node)) => return Err(node.error("there is no regex for it", "regex EXPRESSION besides")),
+        (None, None) => {}
     }
     Ok(url)
 }

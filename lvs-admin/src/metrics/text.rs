@@ -432,25 +432,29 @@ fn surroundings(page: &mut Page, snapshot: &Snapshot) {
     let devices = || snapshot.devices.iter().map(|device| (vec![label("device", &device.name)], device));
     page.gauges(
         "lvs_device_up",
-        "Whether a device carries frames.",
+        "Whether a device carries frames; of several at a time (eth0+eth1), whether all do.",
         devices().map(|(labels, device)| (labels, flag(device.up))),
     );
     let counters =
         |value: fn(&super::Device) -> u64| devices().map(move |(labels, device)| (labels, value(device)));
-    page.counters("lvs_device_received_frames_total", "Frames received.", counters(|device| device.received));
+    page.counters(
+        "lvs_device_received_frames_total",
+        "Frames received. Those of several devices at a time are counted together: eth0+eth1.",
+        counters(|device| device.received),
+    );
     page.counters(
         "lvs_device_transmitted_frames_total",
-        "Frames sent.",
+        "Frames sent, counted together like those received.",
         counters(|device| device.transmitted),
     );
     page.counters(
         "lvs_device_receive_lost_frames_total",
-        "Frames lost because the director did not fetch them in time.",
+        "Frames lost because the director did not fetch them in time, counted together like those received.",
         counters(|device| device.receive_lost),
     );
     page.counters(
         "lvs_device_transmit_lost_frames_total",
-        "Frames that the wire did not take.",
+        "Frames that the wire did not take, counted together like those received.",
         counters(|device| device.transmit_lost),
     );
 }

@@ -2,10 +2,14 @@
 //!
 //! Every structure can be filled from a file of any grammar. How keepalived's words map onto them is in the crate's README.
 
+#[cfg(feature = "regex")]
+mod pattern;
 mod probe;
 mod service;
 mod timing;
 
+#[cfg(feature = "regex")]
+pub use pattern::{Pattern, PatternError, PatternOptions};
 pub use probe::{
     BodyMatch, CommandProbe, DnsProbe, HttpProbe, HttpVersion, PathMethod, PathProbe, Probe, SocketMethod,
     SocketProbe, TlsProbe, Trust, UdpProbe, UdpReply,
@@ -91,6 +95,9 @@ pub enum ConfigError {
     /// A socket probe without a port.
     #[error("a probe over sockets needs a port here: set port")]
     SocketTarget,
+    /// A source port of what has none.
+    #[error("neither a ping nor a command has a source port: leave it out")]
+    SourcePort,
     /// An HTTP path that cannot be sent.
     #[error(
         "http path must begin with /, be at most 1024 long and have neither spaces nor control characters"

@@ -1,6 +1,7 @@
 //! What a probe does: plain values, to be carried out by [`path`](crate::path) or [`sockets`](crate::sockets).
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 
 use super::ConfigError;
@@ -57,6 +58,10 @@ pub struct SocketProbe {
     pub port: Option<u16>,
     /// From which address of this host (`bindto`). Default: the kernel chooses.
     pub source: Option<IpAddr>,
+    /// From which port of this host (`bind_port`); not for a ping or a command. Default: the kernel chooses. Two probes of a server
+    /// at a time from one port are none of the server's fault, so they are undecided. A connection from a fixed port ends with a
+    /// RST: otherwise the next one would have to wait for a minute (TIME-WAIT).
+    pub source_port: Option<NonZeroU16>,
     /// How.
     pub method: SocketMethod,
 }
@@ -65,7 +70,7 @@ impl SocketProbe {
     /// A probe of the real server's own address and the service's port.
     #[must_use]
     pub const fn new(method: SocketMethod) -> Self {
-        Self { address: None, port: None, source: None, method }
+        Self { address: None, port: None, source: None, source_port: None, method }
     }
 }
 
@@ -112,6 +117,15 @@ pub enum BodyMatch {
     Md5([u8; 16]),
     /// All of it has this SHA-256 digest.
     Sha256([u8; 32]),
+    /// It contains something that fits a regular expression, or must not. Looked at when all of it is there, or as much as
+    /// [`body_limit`](HttpProbe::body_limit) allows: so much memory may each of the probes under way take.
+    #[cfg(feature = "regex")]
+    Pattern {
+        /// The expression.
+        pattern: super::Pattern,
+        /// Whether it is to be there.
+        wanted: bool,
+    },
 }
 
 /// One HTTP request and what its answer must be. keepalived's HTTP_GET with several `url` blocks is several checks of one
@@ -128,8 +142,8 @@ pub struct HttpProbe {
     pub status: Vec<RangeInclusive<u16>>,
     /// What the body must be. Default: anything.
     pub body: BodyMatch,
-    /// The most bytes of a body that are looked at. Default 256 KiB, at most 16 MiB. A longer one fails a digest, and a text
-    /// that comes later is not found.
+    /// The most bytes of a body that are looked at. Default 256 KiB, at most 16 MiB. A longer one fails a digest; texts and
+    /// expressions are looked for in this beginning.
     pub body_limit: usize,
 }
 
@@ -265,6 +279,9 @@ impl Probe {
                 PathMethod::Http(http) => http.validate(),
             },
             Self::Socket(socket) => match &socket.method {
+                SocketMethod::Ping | SocketMethod::Command(_) if socket.source_port.is_some() => {
+                    Err(ConfigError::SourcePort)
+                }
                 SocketMethod::Tcp | SocketMethod::Ping => Ok(()),
                 SocketMethod::Http(http) => http.validate(),
                 SocketMethod::Https(http, tls) => match &tls.trust {

@@ -11,7 +11,8 @@ mod tls;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -335,8 +336,19 @@ fn open(
     let domain = if target.is_ipv6() { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
     let socket = socket2::Socket::new(domain, kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
-    if let Some(source) = probe.source {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
+    if probe.source_port.is_some() {
+        // Shared with probes of other servers.
+        socket.set_reuse_address(true)?;
+        if kind == socket2::Type::STREAM {
+            // A connection that was closed in good order would hold the port for a minute (RFC 9293, section 3.6.1).
+            socket.set_linger(Some(Duration::ZERO))?;
+        }
+    }
+    if probe.source.is_some() || probe.source_port.is_some() {
+        let any =
+            if target.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+        let port = probe.source_port.map_or(0, NonZeroU16::get);
+        socket.bind(&SocketAddr::new(probe.source.unwrap_or(any), port).into())?;
     }
     Ok(socket)
 }

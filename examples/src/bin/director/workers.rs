@@ -162,20 +162,21 @@ pub(crate) fn run<I: Device>(
                 ready.look(event, || group.is_announced());
             }
         };
-        while !stop.load(Ordering::Relaxed) {
-            tell();
-            if signals.hangup.swap(false, Ordering::Relaxed) {
-                // It says in the log how it went.
-                service_manager.reloading(|| drop(handler.reload()));
-            }
-            if checks.is_finished() {
-                // Its panic has been told where it happened. Servers that fail from now on would go on serving.
-                tracing::error!("the thread of the health checks has ended");
-                failed = true;
-                break;
-            }
-            service_manager.alive();
-            thread::sleep(LOOK);
+        let died = watch(
+            stop,
+            || checks.is_finished(),
+            || {
+                tell();
+                if signals.hangup.swap(false, Ordering::Relaxed) {
+                    // It says in the log how it went.
+                    service_manager.reloading(|| drop(handler.reload()));
+                }
+                service_manager.alive();
+            },
+        );
+        if let Err(reason) = died {
+            tracing::error!("{reason}");
+            failed = true;
         }
         stop.store(true, Ordering::Relaxed);
         service_manager.stopping();
@@ -203,6 +204,26 @@ pub(crate) fn run<I: Device>(
     print_services(&group.services(), capacity);
     log_frames(&frames);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Looks after what runs until it is told to stop.
+///
+/// # Errors
+/// Why it ends without having been told. The panic of a thread has been told where it happened.
+fn watch(
+    stop: &AtomicBool,
+    checks_have_ended: impl Fn() -> bool,
+    mut look: impl FnMut(),
+) -> Result<(), &'static str> {
+    while !stop.load(Ordering::Relaxed) {
+        look();
+        // Servers that fail from now on would go on serving.
+        if checks_have_ended() {
+            return Err("the thread of the health checks has ended");
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// Ends all workers when one of them ends, however it does.
@@ -262,4 +283,49 @@ fn work<M: TableMemory, I: Device>(
     };
     let result = turns().map_err(|error| error.to_string());
     (io, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_director_whose_checks_have_died_ends_with_the_reason() {
+        let (stop, go) = (AtomicBool::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let checks = scope.spawn(|| {
+                while !go.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                panic!("provoked by a test");
+            });
+            let mut rounds = 0;
+            let ended = watch(
+                &stop,
+                || checks.is_finished(),
+                || {
+                    rounds += 1;
+                    go.store(rounds > 2, Ordering::Relaxed);
+                },
+            );
+            assert_eq!(ended, Err("the thread of the health checks has ended"));
+            assert!(rounds > 2, "as long as they live it goes on");
+            assert!(checks.join().is_err());
+        });
+    }
+
+    #[test]
+    fn a_director_that_is_told_to_stop_ends_without_one() {
+        let stop = AtomicBool::new(false);
+        let mut rounds = 0;
+        let ended = watch(
+            &stop,
+            || false,
+            || {
+                rounds += 1;
+                stop.store(rounds == 3, Ordering::Relaxed);
+            },
+        );
+        assert_eq!((ended, rounds), (Ok(()), 3));
+    }
 }

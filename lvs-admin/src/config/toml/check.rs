@@ -192,7 +192,13 @@ fn url(value: &Value<'_>, base: &Url) -> Result<Url, FileError> {
         switch("regex_dotall")?,
     ];
     let [no_match, caseless, multiline, dotall] = options;
-    let regex = table.maybe("regex", |value| value.text(true))?;
+    let regex = table.maybe("regex", |value| {
+        let pattern = Pattern { expression: value.text(true)?, no_match, caseless, multiline, dotall };
+        match pattern.fault() {
+            Some((problem, expected)) => Err(value.error(problem, expected)),
+            None => Ok(pattern),
+        }
+    })?;
     if regex.is_none() && options.contains(&true) {
         return Err(table.missing("regex", "a regular expression, as there are options for it"));
     }
@@ -201,7 +207,7 @@ fn url(value: &Value<'_>, base: &Url) -> Result<Url, FileError> {
         virtual_host: host.or_else(|| base.virtual_host.clone()),
         status,
         digest,
-        regex: regex.map(|expression| Pattern { expression, no_match, caseless, multiline, dotall }),
+        regex,
     })
 }
 

@@ -209,6 +209,19 @@ fn every_mistake_is_named_with_its_line_and_cure() {
             "f:3: service.check.url.regex: it is missing",
         ),
         (
+            check("kind = \"http\", url = [{ regex = 'a(?=b)' }]"),
+            "f:3: service.check.url.regex: `a(?=b)`: look-around, including look-ahead and look-behind, is not supported; expected an \
+             expression without look-around, backreferences",
+        ),
+        (
+            check("kind = \"http\", url = [\"/\", { regex = '(a', regex_no_match = true }]"),
+            "f:3: service.check.url.regex: `(a`: unclosed group; expected an expression",
+        ),
+        (
+            check("kind = \"http\", url = [{ regex = '((a{99}){99}){99}' }]"),
+            "f:3: service.check.url.regex: `((a{99}){99}){99}`: it takes more than 32 KiB when compiled; expected fewer signs",
+        ),
+        (
             check("kind = \"http\", http_version = 1.1"),
             "f:3: service.check.http_version: 1.1 is not usable; expected one of \"1.0\"",
         ),

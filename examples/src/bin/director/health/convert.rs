@@ -1,5 +1,8 @@
 //! From what a file says of health checks to what carries them out.
 
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use lvs_admin::config::health::{
@@ -10,9 +13,11 @@ use lvs_admin::config::{Configuration, Server, Service};
 use lvs_core::config::{DestinationConfig, Protocol, ServiceKey};
 use lvs_health::config as health;
 use lvs_health::config::{
-    Assume, BodyMatch, CheckConfig, CommandProbe, DnsProbe, HttpProbe, PathMethod, PathProbe, Probe, Quorum,
-    ServerHealth, ServiceHealth, SocketMethod, SocketProbe, TlsProbe, Trust, UdpProbe, UdpReply,
+    Assume, BodyMatch, CheckConfig, CommandProbe, DnsProbe, HttpProbe, PathMethod, PathProbe, PatternOptions,
+    Probe, Quorum, ServerHealth, ServiceHealth, SocketMethod, SocketProbe, TlsProbe, Trust, UdpProbe,
+    UdpReply,
 };
+use nix::unistd::{Group, User, getegid, geteuid};
 
 /// Whether somebody has to look after a service's servers.
 pub(crate) fn is_monitored(service: &Service) -> bool {
@@ -24,7 +29,27 @@ pub(crate) fn is_monitored(service: &Service) -> bool {
 /// # Errors
 /// A check that cannot be carried out, with its service and server.
 pub(crate) fn services(configuration: &Configuration) -> Result<Vec<ServiceHealth>, String> {
-    configuration.services.iter().filter(|service| is_monitored(service)).map(service).collect()
+    let mut patterns = Patterns::default();
+    let monitored = configuration.services.iter().filter(|service| is_monitored(service));
+    monitored.map(|one| service(one, &mut patterns)).collect()
+}
+
+/// Regular expressions, each compiled once: most servers are asked alike.
+#[derive(Default)]
+struct Patterns(HashMap<(String, PatternOptions), health::Pattern>);
+
+impl Patterns {
+    fn get(&mut self, pattern: &Pattern) -> Result<health::Pattern, String> {
+        let Pattern { ref expression, no_match: _, caseless, multiline, dotall } = *pattern;
+        let options = PatternOptions { caseless, multiline, dotall };
+        if let Some(known) = self.0.get(&(expression.clone(), options)) {
+            return Ok(known.clone());
+        }
+        let made = health::Pattern::new(expression, options)
+            .map_err(|error| format!("regex {expression:?}: {error}"))?;
+        self.0.insert((expression.clone(), options), made.clone());
+        Ok(made)
+    }
 }
 
 /// What in it is carried out otherwise than the file may mean.
@@ -36,12 +61,6 @@ pub(crate) fn notes(configuration: &Configuration) -> Vec<String> {
             notes.push(format!(
                 "{key}: sorry_server_inhibit: the sorry server leaves the service while it is not needed; what becomes of its \
                  connections is up to expire_nodest_conn"
-            ));
-        }
-        let checks = service.servers.iter().flat_map(|server| server.checks.iter());
-        if checks.filter_map(|check| command(&check.kind)).any(|command| command.user.is_some()) {
-            notes.push(format!(
-                "{key}: user: commands run as the user that this director runs as, without any rights"
             ));
         }
     }
@@ -61,9 +80,9 @@ const fn command(kind: &CheckKind) -> Option<&CommandCheck> {
     }
 }
 
-fn service(service: &Service) -> Result<ServiceHealth, String> {
+fn service(service: &Service, patterns: &mut Patterns) -> Result<ServiceHealth, String> {
     let key = service.config.key;
-    let servers = service.servers.iter().map(|one| server(key, one)).collect::<Result<_, _>>()?;
+    let servers = service.servers.iter().map(|one| server(key, one, patterns)).collect::<Result<_, _>>()?;
     let of = &service.health;
     let mut made = ServiceHealth::new(service.config, servers);
     made.on_down = on_down(of.on_down);
@@ -84,12 +103,20 @@ const fn on_down(on_down: OnDown) -> health::OnDown {
     }
 }
 
-fn server(key: ServiceKey, server: &Server) -> Result<ServerHealth, String> {
+fn server(key: ServiceKey, server: &Server, patterns: &mut Patterns) -> Result<ServerHealth, String> {
     let at = |text: String| format!("{key}, {}: {text}", server.config.address);
     let mut checks = Vec::new();
+    let mut flows = HashSet::new();
     for check in server.checks.iter() {
         let timing = timing(check);
-        for probe in probes(key, check).map_err(at)? {
+        for probe in probes(key, check, patterns).map_err(at)? {
+            if fixed_flow(&probe).is_some_and(|flow| !flows.insert(flow)) {
+                return Err(at(
+                    "bind_port: two checks or pages of a server from one port are in each other's way; \
+                               give each a port of its own"
+                        .to_owned(),
+                ));
+            }
             checks.push(CheckConfig { probe: Arc::new(probe), timing });
         }
     }
@@ -113,24 +140,27 @@ fn timing(check: &Check) -> health::Timing {
 }
 
 /// One for each page, else one.
-fn probes(key: ServiceKey, check: &Check) -> Result<Vec<Probe>, String> {
+fn probes(key: ServiceKey, check: &Check, patterns: &mut Patterns) -> Result<Vec<Probe>, String> {
     let Target { via, address, port, source, source_port } = check.target;
-    if source_port.is_some() {
-        return Err("bind_port: probes choose their ports themselves; leave it out".to_owned());
-    }
-    let over_sockets = |method| Probe::Socket(SocketProbe { address, port, source, method });
+    let source_port = source_port.and_then(NonZeroU16::new);
+    let over_sockets = |method| Probe::Socket(SocketProbe { address, port, source, source_port, method });
     let vip = match key {
         ServiceKey::Address { protocol: Protocol::Tcp, address, .. } => Some(address),
         _ => None,
     };
     let is_path = via == Via::Vip && address.is_none() && source.is_none() && vip.is_some();
+    if let Some(port) = source_port {
+        let goes_the_path =
+            is_path && matches!(check.kind, CheckKind::Tcp | CheckKind::Http(HttpCheck { tls: None, .. }));
+        may_be_bound(port, &check.kind, goes_the_path)?;
+    }
     let through_path = |method| Probe::Path(PathProbe { vip, port, method });
     Ok(match &check.kind {
         CheckKind::Tcp if is_path => vec![through_path(PathMethod::Connect)],
         CheckKind::Tcp => vec![over_sockets(SocketMethod::Tcp)],
         CheckKind::Ping => vec![over_sockets(SocketMethod::Ping)],
         CheckKind::Http(http) => {
-            let probes = http.urls.iter().map(|url| page(http, url));
+            let probes = http.urls.iter().map(|url| page(http, url, patterns));
             let tls = http.tls.as_ref();
             let made = probes.map(|probe| {
                 Ok(match tls {
@@ -154,6 +184,7 @@ fn probes(key: ServiceKey, check: &Check) -> Result<Vec<Probe>, String> {
             vec![over_sockets(SocketMethod::Dns(probe))]
         }
         CheckKind::Command(command) => {
+            command.user.as_deref().map_or(Ok(()), own_user)?;
             let arguments = words(&command.command);
             let probe = CommandProbe { arguments, dynamic_weight: command.dynamic };
             vec![over_sockets(SocketMethod::Command(probe))]
@@ -162,7 +193,54 @@ fn probes(key: ServiceKey, check: &Check) -> Result<Vec<Probe>, String> {
     })
 }
 
-fn page(check: &HttpCheck, url: &Url) -> Result<HttpProbe, String> {
+/// Whether it is of datagrams, the addresses that are asked and ask, the port that is asked and the one that asks.
+type Flow = (bool, [Option<IpAddr>; 2], Option<u16>, NonZeroU16);
+
+/// What a probe over sockets from a fixed port shares with no other of its server: two at a time would be one flow.
+fn fixed_flow(probe: &Probe) -> Option<Flow> {
+    let Probe::Socket(SocketProbe { address, port, source, source_port: Some(source_port), method }) = probe
+    else {
+        return None;
+    };
+    let is_datagram = matches!(method, SocketMethod::Udp(_) | SocketMethod::Dns(_));
+    Some((is_datagram, [*address, *source], *port, *source_port))
+}
+
+/// Refuses a port to ask from where it would do harm, or nothing.
+fn may_be_bound(port: NonZeroU16, kind: &CheckKind, goes_the_path: bool) -> Result<(), String> {
+    let why = match kind {
+        CheckKind::Ping | CheckKind::Command(_) => "this check has no port to ask from; leave it out",
+        _ if goes_the_path => {
+            "a probe for the VIP chooses its port itself, since a server that closed a connection may refuse the next one from the \
+             same port for a minute (TIME-WAIT); leave it out, or ask the server's own address (via = \"rip\", or bindto in a \
+             keepalived.conf)"
+        }
+        _ if port.get() < 1024 => {
+            "below 1024 it takes a right that this director gives up; take a higher one"
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("bind_port {port}: {why}"))
+}
+
+/// Refuses every user, and group behind a space, but those that this director runs as: it has given up the right to be another.
+fn own_user(text: &str) -> Result<(), String> {
+    let (user, group) = text.split_once(' ').map_or((text, None), |(user, group)| (user, Some(group.trim())));
+    let is_own = |user: &str| User::from_name(user).ok().flatten().is_some_and(|user| user.uid == geteuid());
+    let is_own_group =
+        |group: &str| Group::from_name(group).ok().flatten().is_some_and(|group| group.gid == getegid());
+    if is_own(user) && group.is_none_or(is_own_group) {
+        return Ok(());
+    }
+    let name =
+        User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
+    Err(format!(
+        "user {text:?}: commands run as the director's own user and group, and that is {name} here; leave it out, or run the \
+         director as that user"
+    ))
+}
+
+fn page(check: &HttpCheck, url: &Url, patterns: &mut Patterns) -> Result<HttpProbe, String> {
     let mut probe = HttpProbe::new(&url.path);
     probe.host.clone_from(&url.virtual_host);
     if check.version == HttpVersion::V1_1 {
@@ -172,38 +250,29 @@ fn page(check: &HttpCheck, url: &Url) -> Result<HttpProbe, String> {
     probe.body = match (&url.digest, &url.regex) {
         (Some(_), Some(_)) => return Err("url: a digest and a regex; use one of them".to_owned()),
         (Some(digest), None) => BodyMatch::Md5(*digest),
-        (None, Some(pattern)) => BodyMatch::Contains(plain(pattern)?),
+        (None, Some(pattern)) => match plain(pattern) {
+            Some(text) => BodyMatch::Contains(text),
+            None => BodyMatch::Pattern { pattern: patterns.get(pattern)?, wanted: !pattern.no_match },
+        },
         (None, None) => BodyMatch::Any,
     };
     Ok(probe)
 }
 
-/// An expression that means nothing but itself.
-fn plain(pattern: &Pattern) -> Result<Vec<u8>, String> {
-    let refused = |what: &str| {
-        format!("regex {:?}: {what}; pages are searched for plain text only", pattern.expression)
-    };
-    if pattern.no_match {
-        return Err(refused("regex_no_match is not carried out"));
-    }
-    if pattern.caseless {
-        return Err(refused("regex_caseless is not carried out"));
-    }
+/// The text of an expression that means nothing but itself: found as it comes in, without keeping the page.
+fn plain(pattern: &Pattern) -> Option<Vec<u8>> {
+    /// The longest that is looked for as a text.
+    const LONGEST: usize = 1024;
     let mut text = String::new();
-    let mut letters = pattern.expression.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => match letters.next() {
-                Some(next) if !next.is_alphanumeric() => text.push(next),
-                _ => return Err(refused("this escape is not carried out")),
-            },
-            '.' | '*' | '+' | '?' | '[' | ']' | '(' | ')' | '{' | '}' | '|' | '^' | '$' => {
-                return Err(refused("this is more than plain text"));
-            }
-            letter => text.push(letter),
+    let mut signs = pattern.expression.chars();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '\\' => text.push(signs.next().filter(char::is_ascii_punctuation)?),
+            '.' | '*' | '+' | '?' | '[' | ']' | '(' | ')' | '{' | '}' | '|' | '^' | '$' => return None,
+            sign => text.push(sign),
         }
     }
-    Ok(text.into_bytes())
+    (!pattern.no_match && !pattern.caseless && text.len() <= LONGEST).then(|| text.into_bytes())
 }
 
 fn datagram(check: &UdpCheck) -> UdpProbe {
@@ -271,21 +340,100 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_is_looked_for_and_more_is_refused() {
-        let body = |regex: &str| {
-            let probes = check(&format!("kind = \"http\", url = [{{ path = \"/\", regex = '{regex}' }}]"))?;
+    fn plain_text_is_looked_for_as_such_and_more_as_an_expression() {
+        let body = |more: &str| {
+            let probes = check(&format!("kind = \"http\", url = [{{ path = \"/\", {more} }}]")).unwrap();
             match &probes[0] {
-                Probe::Path(PathProbe { method: PathMethod::Http(http), .. }) => Ok(http.body.clone()),
-                other => Err(format!("{other:?}")),
+                Probe::Path(PathProbe { method: PathMethod::Http(http), .. }) => http.body.clone(),
+                other => panic!("{other:?}"),
             }
         };
-        assert_eq!(body("all is well"), Ok(BodyMatch::Contains(b"all is well".to_vec())));
-        assert_eq!(body("a\\.b"), Ok(BodyMatch::Contains(b"a.b".to_vec())));
-        let error = body("a.b").unwrap_err();
-        assert!(
-            error.starts_with("TCP 192.0.2.10:80, 192.0.2.1: regex \"a.b\": this is more than"),
-            "{error}"
-        );
+        for (regex, text) in [("all is well", "all is well"), ("a\\.b\\<", "a.b<"), ("déjà", "déjà")] {
+            assert_eq!(body(&format!("regex = '{regex}'")), BodyMatch::Contains(text.into()), "{regex}");
+        }
+        for (more, options, wanted) in [
+            ("regex = 'a.b'", [false; 3], true),
+            ("regex = '\\d'", [false; 3], true),
+            ("regex = 'ab', regex_no_match = true", [false; 3], false),
+            ("regex = 'ab', regex_caseless = true", [true, false, false], true),
+            ("regex = '^ab', regex_multiline = true", [false, true, false], true),
+            ("regex = 'a.b', regex_dotall = true, regex_no_match = true", [false, false, true], false),
+        ] {
+            let BodyMatch::Pattern { pattern, wanted: found } = body(more) else { panic!("{more}") };
+            let [caseless, multiline, dotall] = options;
+            assert_eq!(pattern.options(), PatternOptions { caseless, multiline, dotall }, "{more}");
+            assert_eq!(found, wanted, "{more}");
+            assert!(more.contains(&format!("'{}'", pattern.expression())), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_port_to_ask_from_is_taken_where_it_does_no_harm() {
+        let port = |text: &str| {
+            let probes = check(text)?;
+            let port = |probe: &Probe| match probe {
+                Probe::Socket(socket) => socket.source_port.map(NonZeroU16::get),
+                _ => None,
+            };
+            Ok::<_, String>(probes.iter().filter_map(port).collect::<Vec<_>>())
+        };
+        let bound = "bind_port = 5000";
+        for good in [
+            "kind = \"tcp\", via = \"rip\"",
+            "kind = \"http\", bind_address = \"192.0.2.9\"",
+            "kind = \"https\"",
+            "kind = \"dns\"",
+            "kind = \"udp\"",
+        ] {
+            assert_eq!(port(&format!("{good}, {bound}")), Ok(vec![5000]), "{good}");
+        }
+        for (bad, why) in [
+            (
+                "kind = \"tcp\", bind_port = 5000",
+                "bind_port 5000: a probe for the VIP chooses its port itself",
+            ),
+            (
+                "kind = \"http\", bind_port = 5000",
+                "bind_port 5000: a probe for the VIP chooses its port itself",
+            ),
+            ("kind = \"dns\", bind_port = 53", "bind_port 53: below 1024 it takes a right"),
+            ("kind = \"ping\", bind_port = 5000", "bind_port 5000: this check has no port"),
+            (
+                "kind = \"command\", command = \"true\", bind_port = 5000",
+                "bind_port 5000: this check has no port",
+            ),
+            (
+                "kind = \"https\", url = [\"/a\", \"/b\"], bind_port = 5000",
+                "bind_port: two checks or pages of a server",
+            ),
+            (
+                "kind = \"dns\", bind_port = 5000 }, { kind = \"udp\", bind_port = 5000",
+                "bind_port: two checks or pages",
+            ),
+        ] {
+            let error = port(bad).unwrap_err();
+            assert!(error.contains(&format!("192.0.2.1: {why}")), "{error}");
+        }
+        let both = "kind = \"dns\", bind_port = 5000 }, { kind = \"tcp\", via = \"rip\", bind_port = 5000";
+        assert_eq!(port(both), Ok(vec![5000, 5000]), "UDP and TCP have ports of their own");
+    }
+
+    #[test]
+    fn commands_run_as_the_directors_user_and_as_nobody_else() {
+        let command =
+            |user: &str| check(&format!("kind = \"command\", command = \"true\", user = \"{user}\""));
+        for other in ["no-such-user", "no-such-user no-such-group"] {
+            let error = command(other).unwrap_err();
+            assert!(error.contains(&format!("192.0.2.1: user {other:?}: commands run as")), "{error}");
+        }
+        let (Ok(Some(user)), Ok(Some(group))) = (User::from_uid(geteuid()), Group::from_gid(getegid()))
+        else {
+            println!("SKIPPED, the tests' own user: it has no name here");
+            return;
+        };
+        assert!(command(&user.name).is_ok());
+        assert!(command(&format!("{} {}", user.name, group.name)).is_ok());
+        assert!(command(&format!("{} no-such-group", user.name)).is_err());
     }
 
     #[test]

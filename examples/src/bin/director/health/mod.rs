@@ -41,6 +41,9 @@ pub(crate) use self::outbox::Outbox;
 
 /// The longest wait: a wake-up that came just before it is made up for.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The shortest wait for what is due: a thousand checks are due in small pieces, and to wake up for each costs more than the piece.
+/// Answers end it.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 /// How often is looked whether a server has told its Ethernet address by now.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// Answers that are taken in between two looks at what is due.
@@ -199,9 +202,7 @@ impl<M: TableMemory> Health<M> {
         *self.alarm.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
         let mut buffer = vec![0; PROBE_BUFFER];
         while !self.alarm.stop.load(Ordering::Relaxed) {
-            let due = self.turn(&mut buffer);
-            let wait = due.map(|due| due.saturating_duration_since(self.clock.now()));
-            let wait = wait.map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT));
+            let wait = self.turn(&mut buffer);
             if !wait.is_zero() {
                 thread::park_timeout(wait);
             }
@@ -214,8 +215,8 @@ impl<M: TableMemory> Health<M> {
         self.alarm.ring();
     }
 
-    /// Answers when there is something to do next.
-    fn turn(&self, buffer: &mut [u8]) -> Option<Instant> {
+    /// Answers how long there is nothing to do, unless something comes.
+    fn turn(&self, buffer: &mut [u8]) -> Duration {
         let mut guard = self.state();
         let state = &mut *guard;
         let mut taken = 0;
@@ -253,10 +254,13 @@ impl<M: TableMemory> Health<M> {
             report::log(&event);
         }
         if taken == ANSWERS {
-            return Some(now);
+            return Duration::ZERO;
         }
         let again = (!state.waiting.is_empty()).then(|| now + ASK_AGAIN);
-        Instant::earliest(again, Instant::earliest(state.monitor.poll_timeout(), state.path.poll_timeout()))
+        let probes = Instant::earliest(state.monitor.poll_timeout(), state.path.poll_timeout());
+        let due = Instant::earliest(again, probes);
+        let wait = due.map(|due| due.saturating_duration_since(self.clock.now()));
+        wait.map_or(LONGEST_WAIT, |wait| wait.clamp(SHORTEST_WAIT, LONGEST_WAIT))
     }
 
     /// Starts a probe that is over then; or lets it wait while its server is being asked for its Ethernet address.

@@ -56,3 +56,44 @@ impl Outbox {
         std::mem::take(&mut letters)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn letter() -> Letter {
+        Letter { port: PortId(0), meta: Meta::default(), bytes: Box::new([0; 60]) }
+    }
+
+    #[test]
+    fn a_letter_wakes_whoever_waits_and_is_there_by_then() {
+        let (outbox, bell) = (Outbox::default(), Arc::<Bell>::default());
+        outbox.push(letter());
+        outbox.set_waker(Waker::from(Arc::clone(&bell)));
+        assert_eq!((outbox.take().len(), bell.0.load(Ordering::Relaxed)), (1, 0));
+        for letters in 1..=3 {
+            outbox.push(letter());
+            assert_eq!(bell.0.load(Ordering::Relaxed), letters);
+        }
+        assert_eq!((outbox.take().len(), outbox.take().len()), (3, 0));
+    }
+
+    #[test]
+    fn what_nobody_takes_is_bounded() {
+        let outbox = Outbox::default();
+        (0..2 * PLACES).for_each(|_| outbox.push(letter()));
+        assert_eq!(outbox.take().len(), PLACES);
+    }
+}
