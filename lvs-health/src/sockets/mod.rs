@@ -340,7 +340,8 @@ fn open(
         // Shared with probes of other servers.
         socket.set_reuse_address(true)?;
         if kind == socket2::Type::STREAM {
-            // A connection that was closed in good order would hold the port for a minute (RFC 9293, section 3.6.1).
+            // A connection that was closed in good order would hold the port for a minute (RFC 9293, section 3.6.1) where there
+            // are no timestamps (RFC 6191).
             socket.set_linger(Some(Duration::ZERO))?;
         }
     }
