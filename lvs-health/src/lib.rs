@@ -101,3 +101,7 @@ pub mod sockets;
 pub use decision::Decision;
 pub use monitor::{Monitor, ProbeId, ProbeOrder};
 pub use outcome::{Failure, FailureKind, Outcome};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
