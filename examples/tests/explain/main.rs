@@ -65,7 +65,7 @@ fn every_frame_has_an_object_with_all_facts() {
     assert_eq!(objects[7]["reason"], "own_frame");
     let note = "192.168.0.111: no --mac, and no ARP or NDP in the capture tells its Ethernet address; taken as 02:00:c0:a8:00:6f";
     assert!(run.stderr.contains(note), "{}", run.stderr);
-    assert!(run.stderr.contains("02:00:00:00:00:d0: it says 1 times in the capture that it has a VIP"));
+    assert!(run.stderr.contains("02:00:00:00:00:d0: it says once in the capture that it has a VIP"));
 }
 
 #[test]
@@ -275,9 +275,8 @@ fn the_arp_problem_is_named() {
     sample.add(2, captures::claim("02:00:00:00:00:bc"));
     let run = explain(&sample, &["--json"]);
     assert!(
-        run.stderr.contains(
-            "02:00:00:00:00:bc says so too, 1 times: if it is a real server, this is the ARP problem"
-        )
+        run.stderr
+            .contains("02:00:00:00:00:bc says so too, once: if it is a real server, this is the ARP problem")
     );
     assert!(
         run.stdout.contains("02:00:00:00:00:bc claims 192.168.0.250, which is the director's"),

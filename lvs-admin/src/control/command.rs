@@ -351,15 +351,21 @@ const DRAIN: &str = "--drain -t VIP:PORT -r RIP --deadline SECONDS";
 
 fn force(state: &str, words: &[&str]) -> Result<Command, UsageError> {
     let found = ForcedState::NAMES.iter().find(|(name, _)| *name == state);
-    let (_, state) = *found.ok_or_else(|| {
+    let (name, state) = *found.ok_or_else(|| {
         usage(format!("--force: `{}` is no state of a server; expected {FORCE}", shortened(state)))
     })?;
     let (deadline, rest) = deadline(words)?;
     if let ["-r" | "--real-server", server] = rest[..] {
-        let server = server
-            .parse()
-            .map_err(|_| usage(format!("-r {}: expected the real server's address", shortened(server))))?;
+        let server = server.parse().map_err(|_| {
+            let server = shortened(server);
+            usage(format!(
+                "-r {server}: expected the real server's address without a port, for every service it is in"
+            ))
+        })?;
         return Ok(Command::Force { service: None, server, state, deadline });
+    }
+    if !rest.iter().any(|word| word.starts_with("-r") || word.starts_with("--real-server")) {
+        return Err(usage(format!("--force {name}: -r RIP is missing; expected {FORCE}")));
     }
     let (service, server) = server_of(&rest, FORCE)?;
     Ok(Command::Force { service: Some(service), server, state, deadline })

@@ -14,7 +14,7 @@ use lvs_examples::backend::Io;
 /// Sends a bounded number of small frames and changes nothing. A director may run meanwhile. Takes some 3 seconds. Exit
 /// status: 0 nothing is wrong, 1 there are findings, 2 it could not run.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "doctor", version, max_term_width = 100)]
 struct Raw {
     /// Interface that carries requests, real servers, or both; may be repeated. Each is followed by its --dip, and by its
     /// --gateway, --probe-address and --vlan if it has any
@@ -178,6 +178,8 @@ mod tests {
         for (words, expected) in errors {
             let error = parse(words).unwrap_err();
             assert!(error.contains(expected), "{words}: {error}");
+            assert!(!error.contains("lvs-examples"), "{words}: {error}");
         }
+        assert_eq!(Raw::command().render_version(), concat!("doctor ", env!("CARGO_PKG_VERSION"), "\n"));
     }
 }

@@ -13,7 +13,7 @@ use lvs_core::{MacAddr, Subnet};
 /// The capture is played to a real director, in the capture's own time. Exit status: 0 all was read; 1 the capture cannot be
 /// read, or is cut off (what could be read is explained); 2 wrong usage or rules.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "explain", version, max_term_width = 100)]
 pub(crate) struct Options {
     /// Rules as `ipvsadm -S -n` prints them and `ipvsadm -R` reads them
     #[arg(long, value_name = "FILE")]

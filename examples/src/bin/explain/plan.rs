@@ -154,6 +154,10 @@ impl Plan {
     }
 }
 
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 /// The director's own Ethernet address, and where it comes from.
 fn interface_mac(options: &Options, survey: &Survey, notes: &mut Vec<String>) -> MacAddr {
     if let Some(mac) = options.interface_mac {
@@ -162,12 +166,14 @@ fn interface_mac(options: &Options, survey: &Survey, notes: &mut Vec<String>) ->
     let (claims, receivers) = (survey.claims.ranking(), survey.receivers.ranking());
     if let Some((mac, count)) = claims.first() {
         notes.push(format!(
-            "the director's Ethernet address is {mac}: it says {count} times in the capture that it has a VIP"
+            "the director's Ethernet address is {mac}: it says {} in the capture that it has a VIP",
+            times(*count)
         ));
         for (other, count) in &claims[1..] {
             notes.push(format!(
-                "{other} says so too, {count} times: if it is a real server, this is the ARP problem (it needs \
-                 arp_ignore=1 and arp_announce=2)"
+                "{other} says so too, {}: if it is a real server, this is the ARP problem (it needs \
+                 arp_ignore=1 and arp_announce=2)",
+                times(*count)
             ));
         }
         return *mac;

@@ -102,7 +102,11 @@ fn run(words: &[OsString]) -> Result<(), Failure> {
 /// A conversation with the director: that of `--socket`, of `LVS_SOCKET`, or the one at the usual place.
 fn connect(socket: Option<PathBuf>) -> Result<Client, Failure> {
     let path = control::chosen_path(socket).ok_or_else(|| {
-        Failure::new(USAGE, "which director? --socket PATH or LVS_SOCKET says where its socket is")
+        Failure::new(
+            USAGE,
+            "which director? --socket PATH or LVS_SOCKET says where its socket is; for root it is \
+             /run/lvs/director.sock unless told",
+        )
     })?;
     Ok(Client::connect(&path)?)
 }

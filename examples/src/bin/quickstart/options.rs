@@ -11,7 +11,11 @@ use lvs_core::config::SchedulerKind;
 /// with its own TCP/IP stack, or simulated inside this program. Needs no root and no configuration, and leaves
 /// nothing behind.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(version, after_help = "Exit status: 0 all checks passed, 1 a check failed, 2 it could not run.")]
+#[command(
+    name = "quickstart",
+    version,
+    after_help = "Exit status: 0 all checks passed, 1 a check failed, 2 it could not run."
+)]
 pub(crate) struct Options {
     /// Tell a story with the cluster instead of checking it
     #[arg(long, value_name = "NAME")]
@@ -106,9 +110,7 @@ impl Options {
     ) -> Result<Self, clap::Error> {
         let options = Self::try_parse_from(line)?;
         match options.contradiction() {
-            Some(text) => {
-                Err(Self::command().bin_name("quickstart").error(ErrorKind::ArgumentConflict, text))
-            }
+            Some(text) => Err(Self::command().error(ErrorKind::ArgumentConflict, text)),
             None => Ok(options),
         }
     }
@@ -193,7 +195,12 @@ mod tests {
         for (line, expected) in table {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(expected), "{line}: {message}");
+            assert!(!message.contains("lvs-examples"), "{line}: {message}");
         }
+        assert_eq!(
+            parse("quickstart --version").unwrap_err().to_string().split(' ').next(),
+            Some("quickstart")
+        );
     }
 
     #[test]

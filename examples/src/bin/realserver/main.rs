@@ -201,7 +201,7 @@ struct Report<'a> {
 }
 
 fn check(options: &Options) -> Result<ExitCode, Error> {
-    let state = remembered(StateFile::new(&options.state, Place::here()?).load()?);
+    let state = remembered(readable(StateFile::new(&options.state, Place::here()?).load())?);
     let mut kernel = Kernel::open(None)?;
     let facts = kernel.facts()?;
     let way = match options.director {
@@ -266,6 +266,17 @@ fn remembered(found: Found) -> State {
     }
 }
 
+/// `check` takes no rights: it can do without what only others may read.
+fn readable(loaded: io::Result<Found>) -> io::Result<Found> {
+    match loaded {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            complain(&format!("{error}: what start remembered is not known here"));
+            Ok(Found::Nothing)
+        }
+        loaded => loaded,
+    }
+}
+
 const RIGHTS: &str = "run it as root (sudo realserver ...); --print shows the commands without any rights";
 
 fn list(names: &[String]) -> String {
@@ -284,4 +295,20 @@ fn say_json(value: &impl Serialize) -> Result<(), serde_json::Error> {
 
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "realserver: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A director on the same host makes /run/lvs for itself alone.
+    #[test]
+    fn check_does_without_a_state_that_it_may_not_read() {
+        let loaded = |kind| readable(Err(io::Error::new(kind, "state")));
+        assert_eq!(loaded(io::ErrorKind::PermissionDenied).ok(), Some(Found::Nothing));
+        assert_eq!(
+            loaded(io::ErrorKind::InvalidData).map_err(|error| error.kind()),
+            Err(io::ErrorKind::InvalidData)
+        );
+    }
 }

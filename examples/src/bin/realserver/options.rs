@@ -15,7 +15,7 @@ missing rights, nothing was changed; 3 not active (status).";
 /// A VIP goes onto `lo`, alone in its subnet; for IPv4, arp_ignore=1 and arp_announce=2 come first. What was before is
 /// remembered and put back by `stop`.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "realserver", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Options {
     /// What to do
     #[arg(value_enum)]
@@ -157,6 +157,11 @@ mod tests {
         ] {
             let error = parse(words).unwrap_err();
             assert!(error.contains(expected), "{words}: {error}");
+            assert!(!error.contains("lvs-examples"), "{words}: {error}");
         }
+        assert_eq!(
+            Options::command().render_version(),
+            concat!("realserver ", env!("CARGO_PKG_VERSION"), "\n")
+        );
     }
 }
