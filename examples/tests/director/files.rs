@@ -218,6 +218,10 @@ fn check_and_plan() -> Outcome {
     let output = run(&cluster, DIRECTOR, "check --config wrong.toml")?;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("wrong.toml:3: service.sheduler: there is no such key"));
+    let with_probes = |address: &str| {
+        let text = toml_text(&cluster, &[(0, 1)]);
+        format!("{text}[director]\nprobe_addresses = [\"{address}\"]\n")
+    };
     // What a start would refuse is wrong, too; and the file that we ship is good.
     let checked = "[[service]]\ntcp = \"192.168.0.250:80\"\ncheck = [{ kind = \"http\", url = [{ path = \"/\", regex = \"a(?=b)\" }] }]\n\
                    [[service.server]]\naddress = \"192.168.0.188\"\n";
@@ -234,12 +238,28 @@ fn check_and_plan() -> Outcome {
             "interval is out of range",
         ),
         ("[director]\nio = \"pcap\"\n".to_owned(), "expected afpacket, xdp or tap"),
+        (
+            "[[service]]\ntcp = \"192.168.0.250:80\"\n[[service.server]]\naddress = \"192.168.0.250\"\n"
+                .to_owned(),
+            "wrong.toml:3: 192.168.0.250 is a VIP of this file",
+        ),
+        (with_probes("10.0.0.1"), "--probe-address 10.0.0.1: it lies in no subnet of an interface"),
+        (with_probes("192.168.0.15"), "--probe-address 192.168.0.15: a gateway has it"),
+        (with_probes("192.168.0.188"), "--probe-address 192.168.0.188: a real server has it"),
+        (with_probes("192.168.0.250"), "--probe-address 192.168.0.250: it is a VIP"),
     ] {
         write(&cluster, "wrong.toml", &text_of_it)?;
         let output = run(&cluster, DIRECTOR, "check --config wrong.toml")?;
         assert_eq!(output.status.code(), Some(1), "{text_of_it}: {output:?}");
         assert!(text(&output.stderr).contains(words), "`{words}` is missing: {output:?}");
     }
+    write(
+        &cluster,
+        "quorum.toml",
+        "[[service]]\ntcp = \"192.168.0.250:80\"\nquorum = 9\ncheck = [{ kind = \"tcp\" }]\n[[service.server]]\naddress = \"192.168.0.188\"\n",
+    )?;
+    let output = run(&cluster, DIRECTOR, "check --config quorum.toml")?;
+    assert!(text(&output.stderr).contains("quorum 9: all real servers together weigh 1"), "{output:?}");
     write(&cluster, "shipped.toml", include_str!("../../etc/lvs.toml"))?;
     let output = run(&cluster, DIRECTOR, "check --config shipped.toml")?;
     assert_eq!(output.status.code(), Some(0), "{output:?}");

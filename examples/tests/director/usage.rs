@@ -105,15 +105,15 @@ fn out_of_place() -> Outcome {
         ),
         (
             "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --sysctl nonsense=1",
-            &["--sysctl there is no knob \"nonsense\"; there are: conn_reuse_mode"],
+            &["--sysctl: there is no knob \"nonsense\"; there are: conn_reuse_mode"],
         ),
         (
             "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --sysctl conntrack=1",
-            &["--sysctl conntrack is not supported yet; supported are: conn_reuse_mode"],
+            &["--sysctl: conntrack is not supported yet; supported are: conn_reuse_mode"],
         ),
         (
             "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --sysctl conn_reuse_mode=7",
-            &["--sysctl conn_reuse_mode=7: it takes a number from 0 to 3"],
+            &["--sysctl: conn_reuse_mode=7: it takes a number from 0 to 3"],
         ),
         (
             "--interface eth0 --dip 192.168.0.208/24 --rules rules.ipvs --max-connections 5",

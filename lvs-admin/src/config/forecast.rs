@@ -113,6 +113,8 @@ impl Outlook {
     fn new(old: &Service, new: Option<&Service>, knobs: &Knobs, new_knobs: &Knobs) -> Self {
         let servers = new.map(|service| &service.servers[..]).unwrap_or_default();
         let mut remaining: Vec<IpAddr> = servers.iter().map(|server| server.config.address).collect();
+        // It stays at hand, whether it serves now or not.
+        remaining.extend(new.and_then(|service| service.health.sorry_server).map(|sorry| sorry.address));
         remaining.sort_unstable();
         let key = old.config.key;
         let before = list(old);
@@ -228,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::config::from_rules;
+    use crate::config::health::SorryServer;
 
     fn configuration(rules: &str) -> Configuration {
         from_rules("r", rules.as_bytes()).unwrap().configuration
@@ -272,6 +275,16 @@ mod tests {
         assert_eq!((found.stay, found.moves, found.end, found.clients_moved), (2, 0, 1, None));
         let gone = fate(&old, &Configuration::default(), &records);
         assert_eq!((gone.stay, gone.end), (0, 3));
+    }
+
+    #[test]
+    fn connections_to_a_sorry_server_stay_as_long_as_it_is_one() {
+        let mut old = service("rr", &[1]);
+        old.services[0].health.sorry_server =
+            Some(SorryServer { address: [192, 0, 2, 9].into(), inhibit: false });
+        let records = [record("198.51.100.1:1", 9)];
+        assert_eq!(fate(&old, &old, &records).stay, 1);
+        assert_eq!(fate(&old, &service("rr", &[1]), &records).end, 1);
     }
 
     #[test]

@@ -75,6 +75,12 @@ pub trait Follower: Send + Sync {
     fn after(&self, changes: &[Change]);
 }
 
+/// What hears of every edit that was carried out, in words as on a command line; long ones are cut short.
+pub type Teller = dyn Fn(&str) + Send + Sync;
+
+/// Lines of an edit that are told.
+const TOLD_LINES: usize = 8;
+
 /// Carries out requests on a group.
 pub struct GroupHandler<M: TableMemory, C> {
     group: DirectorGroup<M>,
@@ -83,6 +89,7 @@ pub struct GroupHandler<M: TableMemory, C> {
     file: Option<Box<dyn File>>,
     check: Option<Box<Check>>,
     follower: Option<Arc<dyn Follower>>,
+    teller: Option<Box<Teller>>,
     tracer: Option<Arc<Tracer>>,
     health: Option<Arc<dyn Health>>,
     /// One edit after the other: what an edit is checked against must not change before it is carried out.
@@ -100,6 +107,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
             file: None,
             check: None,
             follower: None,
+            teller: None,
             health: None,
             tracer: None,
             edits: Mutex::new(()),
@@ -131,6 +139,13 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
     #[must_use]
     pub fn with_follower(mut self, follower: Arc<dyn Follower>) -> Self {
         self.follower = Some(follower);
+        self
+    }
+
+    /// With somebody who is told of every edit that was carried out.
+    #[must_use]
+    pub fn with_teller(mut self, teller: Box<Teller>) -> Self {
+        self.teller = Some(teller);
         self
     }
 
@@ -212,14 +227,30 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         self.group.apply((self.clock)(), changes)
     }
 
+    /// What the program has to say of an edit.
+    fn check(&self, changes: &[Change]) -> Result<(), Refusal> {
+        let Some(check) = &self.check else { return Ok(()) };
+        check(changes).map_err(|text| Refusal::new(Fault::Refused, text))
+    }
+
+    fn tell(&self, text: &str) {
+        let Some(teller) = &self.teller else { return };
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for line in lines.by_ref().take(TOLD_LINES) {
+            teller(&crate::explain::shortened(line));
+        }
+        match lines.count() {
+            0 => {}
+            more => teller(&format!("and {more} lines more")),
+        }
+    }
+
     fn rules(&self, text: &str) -> Result<Reply, Refusal> {
         let _alone = self.editing();
         let mut model = Model::of(&self.group.services(), &self.group.mark_rules(), self.group.timeouts());
         let rules = rules::load_onto(text.as_bytes(), &mut model).map_err(|error| refused_rules(&error))?;
         let changes: Vec<Change> = rules.iter().map(|rule| rule.change).collect();
-        if let Some(check) = &self.check {
-            check(&changes).map_err(|text| Refusal::new(Fault::Refused, text))?;
-        }
+        self.check(&changes)?;
         if let Some(follower) = &self.follower {
             follower.before(&changes).map_err(|text| Refusal::new(Fault::Refused, text))?;
         }
@@ -232,6 +263,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
             refusal.line = rules.get(error.index).map(|rule| rule.line);
             refusal
         })?;
+        self.tell(text);
         let notes = rules.iter().filter_map(|rule| rule.warning);
         Ok(Reply::Done { notes: notes.map(|warning| warning.to_string()).collect() })
     }
@@ -275,6 +307,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         let note = knobs::set(&mut knobs, setting)
             .map_err(|error| Refusal::new(Fault::Malformed, error.to_string()))?;
         self.apply(&[Change::SetKnobs(knobs)]).map_err(|error| refused(&error))?;
+        self.tell(&format!("--sysctl {setting}"));
         Ok(Reply::Done { notes: note.iter().map(ToString::to_string).collect() })
     }
 
@@ -283,7 +316,9 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         let deadline = Duration::from_secs(deadline);
         let _alone = self.editing();
         let change = Change::DrainDestination { service, address, port: service.port(), deadline };
+        self.check(&[change])?;
         self.apply(&[change]).map_err(|error| refused(&error))?;
+        self.tell(&format!("--drain {service} -r {address} --deadline {}", deadline.as_secs()));
         Ok(Reply::Done { notes: Vec::new() })
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn check(source: &Source) -> ExitCode {
     ended((|| {
         let loaded = source.read().map_err(unusable)?;
         loaded.notices.iter().for_each(|notice| eprintln!("{notice}"));
-        let notes = check_file(source, &loaded.configuration).map_err(|error| (EXIT_WRONG, error))?;
+        let notes = check_file(source, &loaded).map_err(|error| (EXIT_WRONG, error))?;
         notes.iter().for_each(|note| eprintln!("{note}"));
         print(&format!("{}: {}\n", source.path.display(), summary(&loaded.configuration)))
     })())

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use lvs_admin::control::{self, Check, Handler, Server, ServerError};
 use lvs_core::Change;
+use lvs_core::connection::TableMemory;
+use lvs_core::director::DirectorGroup;
 use lvs_examples::host::Host;
 
+use crate::health::Health;
 use crate::options::Control;
-use crate::setup::Setup;
+use crate::setup::{NoWay, Setup, leads};
 
 /// Starts it, if there is to be one. It ends when it is dropped.
 ///
@@ -42,6 +45,37 @@ pub(crate) fn start(wanted: &Control, handler: Arc<dyn Handler>) -> Result<Optio
 pub(crate) fn edit_check(setup: &Setup) -> Box<Check> {
     let allow_local_vip = setup.loaded.configuration.allow_local_vip;
     Box::new(move |changes| changes.iter().try_for_each(|change| check(change, allow_local_vip)))
+}
+
+/// What edits by hand have to pass: that, and there must be a way to a real server, and its checks must have no say.
+pub(crate) fn hand_check<M: TableMemory + 'static>(setup: &Setup, health: Arc<Health<M>>) -> Box<Check>
+where
+    DirectorGroup<M>: Send + Sync,
+{
+    let (any, interfaces) = (edit_check(setup), setup.config.interfaces.clone());
+    Box::new(move |changes| {
+        any(changes)?;
+        changes.iter().try_for_each(|change| {
+            let (key, added) = match change {
+                Change::AddDestination(key, server) => (key, Some(server.address)),
+                Change::EditDestination(key, _) => (key, None),
+                Change::RemoveDestination { service, .. } | Change::DrainDestination { service, .. } => {
+                    (service, None)
+                }
+                _ => return Ok(()),
+            };
+            if health.is_monitored(key) {
+                return Err(format!(
+                    "{key}: its real servers come and go as their checks say; change the file and reload it, or say how a server is \
+                     with lvsadm --force down|maintenance -r RIP"
+                ));
+            }
+            match added.filter(|address| !leads(&interfaces, *address)) {
+                Some(address) => Err(format!("{}", NoWay(address))),
+                None => Ok(()),
+            }
+        })
+    })
 }
 
 /// What this host has to say of an edit: the same as of the rules that the director is started with.

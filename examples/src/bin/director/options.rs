@@ -13,7 +13,7 @@ use lvs_examples::backend::Io;
 
 use crate::source::{Kind, Source};
 
-/// Balances TCP and UDP over real servers by direct routing (LVS/DR), in the manner of Linux IPVS.
+/// Balances TCP, UDP and SCTP over real servers by direct routing (LVS/DR), in the manner of Linux IPVS.
 ///
 /// The host's kernel must not hold the VIPs; this program answers ARP and NDP for them. Real servers hold the VIP on
 /// `lo` and keep quiet about it (`arp_ignore=1`, `arp_announce=2`).
@@ -21,6 +21,7 @@ use crate::source::{Kind, Source};
 /// What to balance stands in a file: rules, a TOML file, or a keepalived.conf. SIGHUP and `lvsadm --reload` read it again.
 #[derive(Debug, Parser)]
 #[command(
+    name = "director",
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
@@ -82,7 +83,7 @@ struct Raw {
     /// client to one of them. With AF_XDP each has queues of every interface to itself, so an interface needs as many queues as there
     /// are workers (`ethtool -L NAME combined N`); the card spreads flows over them, as the kernel does over the queues of a TAP
     /// device, and frames of a client that belongs to another worker are handed to it. Default: what the file says, else 1
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_workers)]
     workers: Option<NonZeroU16>,
 
     /// The most connections that are remembered at one time; an IPv6 connection counts twice. Takes 80 bytes each. Default: what
@@ -224,6 +225,10 @@ pub(crate) enum Control {
 }
 
 /// Every knob with what it takes.
+fn parse_workers(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("expected 1 to {}", u16::MAX))
+}
+
 fn sysctl_help() -> String {
     let mut help = "Set a knob, under the name that it has in the kernel or one of this director's own; may be repeated:".to_owned();
     for knob in KNOBS {
@@ -318,7 +323,7 @@ impl Options {
         let mut notes = Vec::new();
         for assignment in &self.sysctl {
             let note = knobs::set(&mut configuration.knobs, assignment)
-                .map_err(|error| format!("--sysctl {error}"))?;
+                .map_err(|error| format!("--sysctl: {error}"))?;
             notes.extend(note.map(|note| format!("--sysctl {assignment}: {note}")));
         }
         Ok(notes)

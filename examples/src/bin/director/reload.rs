@@ -20,7 +20,7 @@ use lvs_health::config::ServiceHealth;
 
 use crate::health::{self, Health, Paused};
 use crate::options::Options;
-use crate::setup::{check_reach, locate};
+use crate::setup::{check_addresses, check_reach, locate};
 
 /// Table lines that are looked at under one lock, and how many connections are taken out of them at most.
 const LINES: u32 = 16 << 10;
@@ -98,6 +98,7 @@ impl<M: TableMemory> LiveFile<M> {
         let running = self.running(&kept);
         let found = difference(&running, &loaded.configuration, ServerOrder::Kept);
         let refusal = || {
+            check_addresses(loaded)?;
             check_reach(&self.interfaces, loaded)?;
             let services = health::services(&loaded.configuration)?;
             paused.check(&services)?;

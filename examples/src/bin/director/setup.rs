@@ -88,6 +88,7 @@ impl Setup {
             )
             .into());
         }
+        check_addresses(&loaded)?;
         setup.config.probes = Some(ProbeConfig { addresses, ..ProbeConfig::default() });
         setup.warnings.extend(health::notes(configuration));
         setup.monitored = health::services(configuration)?;
@@ -284,10 +285,73 @@ fn io_of(source: &Source, configuration: &Configuration) -> Result<Io, String> {
 ///
 /// # Errors
 /// What is wrong.
-pub(crate) fn check_file(source: &Source, configuration: &Configuration) -> Result<Vec<String>, String> {
+pub(crate) fn check_file(source: &Source, loaded: &Loaded) -> Result<Vec<String>, String> {
+    let configuration = &loaded.configuration;
     io_of(source, configuration)?;
+    check_addresses(loaded)?;
     health::validate(&health::services(configuration)?)?;
     Ok(health::notes(configuration))
+}
+
+/// Whether an interface leads to an address.
+pub(crate) fn leads(interfaces: &[InterfaceConfig], address: IpAddr) -> bool {
+    interfaces.iter().any(|interface| {
+        interface.addresses.iter().any(|subnet| subnet.contains(address))
+            || interface.gateways.iter().any(|gateway| gateway.is_ipv4() == address.is_ipv4())
+    })
+}
+
+/// That none does.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no --interface leads to {0}; expected a real server in the subnet of a --dip, or a --gateway of its family"
+)]
+pub(crate) struct NoWay(pub(crate) IpAddr);
+
+/// Looks for addresses that are two things at once, and for probe addresses that servers could not answer.
+///
+/// # Errors
+/// The first one, with its place where it has one.
+pub(crate) fn check_addresses(loaded: &Loaded) -> Result<(), String> {
+    let configuration = &loaded.configuration;
+    let vips: BTreeSet<IpAddr> =
+        configuration.services.iter().filter_map(|service| service.config.key.address()).collect();
+    let mut rips = BTreeSet::new();
+    for service in &configuration.services {
+        for server in &service.servers {
+            let address = server.config.address;
+            if vips.contains(&address) {
+                let change = Change::AddDestination(service.config.key, server.config);
+                let problem = format!(
+                    "{address} is a VIP of this file; a real server is named by an address of its own, at which it can be found"
+                );
+                return Err(located(loaded, &change, &problem));
+            }
+            rips.insert(address);
+        }
+        rips.extend(service.health.sorry_server.map(|sorry| sorry.address));
+    }
+    for address in &configuration.probe_addresses {
+        let interfaces = &configuration.interfaces;
+        let is_gateway = interfaces.iter().any(|interface| interface.gateways.contains(address));
+        let in_subnet =
+            || interfaces.iter().flat_map(|interface| &interface.dips).any(|dip| dip.contains(*address));
+        let problem = if vips.contains(address) {
+            "it is a VIP"
+        } else if rips.contains(address) {
+            "a real server has it"
+        } else if is_gateway {
+            "a gateway has it"
+        } else if !interfaces.is_empty() && !in_subnet() {
+            "it lies in no subnet of an interface, so that no answer would come back"
+        } else {
+            continue;
+        };
+        return Err(format!(
+            "--probe-address {address}: {problem}; choose one in the subnet of a --dip that nobody has"
+        ));
+    }
+    Ok(())
 }
 
 /// Looks for real servers that cannot be reached: every packet for them would be lost.
@@ -300,15 +364,8 @@ pub(crate) fn check_reach(interfaces: &[InterfaceConfig], loaded: &Loaded) -> Re
         _ => None,
     });
     for (change, address) in servers.chain(sorry) {
-        let leads = |interface: &InterfaceConfig| {
-            interface.addresses.iter().any(|subnet| subnet.contains(address))
-                || interface.gateways.iter().any(|gateway| gateway.is_ipv4() == address.is_ipv4())
-        };
-        if !interfaces.iter().any(leads) {
-            let problem = format!(
-                "no --interface leads to {address}; expected a real server in the subnet of a --dip, or a --gateway of its family"
-            );
-            return Err(located(loaded, &change, &problem));
+        if !leads(interfaces, address) {
+            return Err(located(loaded, &change, &NoWay(address).to_string()));
         }
     }
     Ok(())

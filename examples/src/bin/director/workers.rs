@@ -116,13 +116,15 @@ pub(crate) fn run<I: Device>(
     let tracer = Tracer::new();
     let handler = {
         let (interfaces, loaded) = (setup.config.interfaces.clone(), setup.loaded.configuration.clone());
-        let check = || control::edit_check(&setup);
+        let check = control::edit_check(&setup);
         let file =
-            LiveFile::new(group.clone(), clock, options, interfaces, check(), loaded, Arc::clone(&health));
+            LiveFile::new(group.clone(), clock, options, interfaces, check, loaded, Arc::clone(&health));
         let file = file.with_follower(taken.clone());
         let handler = GroupHandler::new(group.clone(), move || clock.now(), env!("CARGO_PKG_VERSION"));
-        let handler = handler.with_check(check()).with_file(Box::new(file)).with_tracer(Arc::clone(&tracer));
+        let handler = handler.with_check(control::hand_check(&setup, Arc::clone(&health)));
+        let handler = handler.with_file(Box::new(file)).with_tracer(Arc::clone(&tracer));
         let handler = handler.with_health(Arc::clone(&health) as _);
+        let handler = handler.with_teller(Box::new(|line| tracing::info!(event = "edit", "edit: {line}")));
         Arc::new(match taken {
             Some(taken) => handler.with_follower(taken),
             None => handler,

@@ -63,6 +63,14 @@ pub(crate) fn notes(configuration: &Configuration) -> Vec<String> {
                  connections is up to expire_nodest_conn"
             ));
         }
+        let weight: u32 =
+            service.servers.iter().fold(0, |sum, server| server.config.weight.saturating_add(sum));
+        if is_monitored(service) && service.health.quorum > weight {
+            notes.push(format!(
+                "{key}: quorum {}: all real servers together weigh {weight}, so there will never be one",
+                service.health.quorum
+            ));
+        }
     }
     notes
 }

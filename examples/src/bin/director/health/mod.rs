@@ -165,6 +165,11 @@ impl<M: TableMemory> Health<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the real servers of a service come and go as checks say.
+    pub(crate) fn is_monitored(&self, key: &ServiceKey) -> bool {
+        self.state().monitor.services().any(|one| one.service == *key)
+    }
+
     /// What metrics show of it.
     pub(crate) fn report(&self) -> metrics::HealthReport {
         report::figures(&self.state().monitor, self.clock.now())
