@@ -11,6 +11,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quickstart");
+/// A cluster without a director.
+pub(crate) const LAB: &str = env!("CARGO_BIN_EXE_lab");
 /// What the program promises.
 pub(crate) const LONGEST: Duration = Duration::from_secs(15);
 pub(crate) const REFUSED: &str = "no network namespaces here";
@@ -57,7 +59,11 @@ pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Result<Self, Failed> {
-        let mut command = Command::new(PROGRAM);
+        Self::start_program(PROGRAM, arguments)
+    }
+
+    pub(crate) fn start_program(program: &str, arguments: &[&str]) -> Result<Self, Failed> {
+        let mut command = Command::new(program);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         Ok(Self(command.spawn()?))
     }

@@ -24,12 +24,13 @@ pub(crate) fn run() -> ExitCode {
             trials.push(Trial::test(format!("{servers}_servers_by_{scheduler}"), test));
         }
     }
-    let tests: [Test; 10] = [
+    let tests: [Test; 11] = [
         ("the_report_is_plain_text_in_100_columns", output::report),
         ("captures_are_written_for_each_hop", output::captures),
         ("sigint_in_the_middle_leaves_nothing", endings::sigint_in_the_middle),
         ("sigkill_leaves_nothing", endings::sigkill),
         ("keep_stays_until_sigterm_and_says_how_to_enter", endings::keep),
+        ("a_lab_stays_until_sigterm_and_says_how_to_enter", endings::lab),
         ("a_reader_that_goes_away_does_not_matter", endings::broken_pipe),
         ("a_second_run_beside_the_first_is_no_trouble", endings::two_at_once),
         ("arp_problem_each_cure_ends_it", arp_problem::over_kernels),
