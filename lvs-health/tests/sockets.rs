@@ -269,6 +269,23 @@ fn a_page_that_is_laborious_to_search_keeps_no_other_server_waiting() {
     }
 }
 
+/// More than one turn reads, with a text at its end.
+fn long_page() -> (BodyMatch, Vec<u8>) {
+    let page = [b"HTTP/1.0 200 OK\r\n\r\n".as_slice(), &vec![b'x'; 3_000_000], b"the end"].concat();
+    (BodyMatch::Contains(b"the end".to_vec()), page)
+}
+
+fn long(body: BodyMatch) -> HttpProbe {
+    HttpProbe { body, body_limit: 4 << 20, ..HttpProbe::new("/") }
+}
+
+#[test]
+fn a_long_page_is_read_to_its_end() {
+    let (body, answer) = long_page();
+    let server = serve(LOCALHOST, answer);
+    assert_eq!(probe(server, SocketMethod::Http(long(body))), Outcome::SUCCESS);
+}
+
 #[test]
 fn many_dead_servers_wait_beside_each_other() {
     let (_listener, quiet) = silent();
@@ -470,6 +487,14 @@ mod https {
             }
         });
         (address, certificate.to_vec())
+    }
+
+    #[test]
+    fn a_long_page_is_read_to_its_end() {
+        let (body, answer) = long_page();
+        let (address, _) = serve_tls(answer.leak());
+        let method = SocketMethod::Https(long(body), TlsProbe::new(Trust::NotChecked));
+        assert_eq!(probe(address, method), Outcome::SUCCESS);
     }
 
     fn method(host: Option<&str>, trust: Trust) -> SocketMethod {

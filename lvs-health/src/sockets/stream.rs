@@ -123,3 +123,34 @@ fn start_connect(probe: &SocketProbe, target: SocketAddr) -> io::Result<socket2:
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BodyMatch, HttpProbe};
+
+    /// A server that never stops.
+    struct Endless(u64);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            // Chunks of one byte, so that most of what comes counts for no limit of a body.
+            let bytes = if self.0 == 0 { head.to_vec() } else { b"1;aaaaaaaaaaaa\r\nx\r\n".repeat(800) };
+            let taken = bytes.len().min(buffer.len());
+            buffer[..taken].copy_from_slice(&bytes[..taken]);
+            self.0 += taken as u64;
+            Ok(taken)
+        }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_end_is_left_for_others() {
+        let probe = HttpProbe { body: BodyMatch::Md5([0; 16]), body_limit: 16 << 20, ..HttpProbe::new("/") };
+        let (mut server, mut response) = (Endless(0), Response::new(&probe));
+        for turn in 1..4 {
+            assert_eq!(read_response(&mut server, &mut response).unwrap(), None);
+            assert!((turn * 64 * 1024..turn * 80 * 1024).contains(&server.0), "{turn}: {}", server.0);
+        }
+    }
+}
