@@ -156,6 +156,17 @@ enum Work {
     Command(Command),
 }
 
+impl Work {
+    /// Whether there was more to read than one turn allows.
+    const fn has_more(&self) -> bool {
+        match self {
+            Self::Stream(stream) => stream.has_more(),
+            Self::Datagram(datagram) => datagram.has_more(),
+            Self::Command(_) => false,
+        }
+    }
+}
+
 /// How often it is looked whether a command has ended.
 const COMMAND_LOOK: Duration = Duration::from_millis(10);
 
@@ -265,7 +276,7 @@ impl Worker {
         };
         match (outcome, &job.work) {
             (Some(outcome), _) => self.finish(place, outcome),
-            (None, Work::Stream(stream)) if stream.has_more() => self.laborious.push_back(place),
+            (None, work) if work.has_more() => self.laborious.push_back(place),
             (None, _) => {}
         }
     }
