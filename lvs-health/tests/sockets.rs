@@ -287,6 +287,22 @@ fn a_long_page_is_read_to_its_end() {
 }
 
 #[test]
+fn a_prober_whose_thread_has_ended_says_so() {
+    let mut prober = SocketProber::spawn(SocketConfig::new(1), || panic!("the caller's own fault")).unwrap();
+    assert!(!prober.has_ended());
+    prober.start(order(1, closed(), SocketMethod::Tcp, Duration::from_secs(5)));
+    let start = Instant::now();
+    while !prober.has_ended() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(failure(wait_for(&mut prober).1).kind, FailureKind::Refused, "it was told before");
+    prober.start(order(2, closed(), SocketMethod::Tcp, Duration::from_secs(5)));
+    let (id, outcome) = wait_for(&mut prober);
+    assert!(id == ProbeId::new(0, 2) && matches!(outcome, Outcome::Undecided(_)), "{outcome:?}");
+}
+
+#[test]
 fn many_dead_servers_wait_beside_each_other() {
     let (_listener, quiet) = silent();
     let woken = Arc::new(AtomicUsize::new(0));

@@ -107,6 +107,13 @@ impl SocketProber {
         }
     }
 
+    /// Whether its thread has ended, which takes a panic: probes under way are not told of any more, and none can be started. Another
+    /// prober can take its place.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// The next probe that has ended.
     pub fn poll_outcome(&mut self) -> Option<(ProbeId, Outcome)> {
         self.refused.pop_front().or_else(|| self.outcomes.try_recv().ok())
