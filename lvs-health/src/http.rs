@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
+#[cfg(feature = "regex")]
+use crate::config::PatternSearch;
 use crate::config::{BodyMatch, HttpProbe, HttpVersion};
 use crate::outcome::{FailureKind, Outcome};
 
@@ -13,6 +15,31 @@ const MAX_HEAD: usize = 8 * 1024;
 
 /// The most headers.
 const MAX_HEADERS: usize = 64;
+
+/// What a probe may do with a response until others have their turn. One server's page, however laborious, keeps nobody waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    bytes: usize,
+    work: usize,
+}
+
+impl Share {
+    /// Some milliseconds at worst.
+    pub(crate) const WHOLE: Self = Self { bytes: 64 * 1024, work: 2048 };
+
+    /// The same, where bytes come in small numbers.
+    pub(crate) const OF_WORK: Self = Self { bytes: usize::MAX, ..Self::WHOLE };
+
+    /// Takes what this many bytes cost, those of headers and encryption included.
+    pub(crate) const fn take(&mut self, bytes: usize, response: &mut Response) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.work = self.work.saturating_sub(response.take_work());
+    }
+
+    pub(crate) const fn is_over(&self) -> bool {
+        self.bytes == 0 || self.work == 0
+    }
+}
 
 /// The request as bytes. `address` names the host where the probe does not.
 pub(crate) fn request(probe: &HttpProbe, address: &str) -> Vec<u8> {
@@ -50,9 +77,8 @@ enum Matcher {
     Contains(Search),
     Md5(Md5),
     Sha256(Sha256),
-    /// All of it so far: what an expression means at an end is known at the end.
     #[cfg(feature = "regex")]
-    Pattern(Vec<u8>),
+    Pattern(Box<PatternSearch>),
 }
 
 impl Response {
@@ -100,6 +126,25 @@ impl Response {
         }
     }
 
+    /// How many bytes to hand over at a time, so that work can be counted before it is too much.
+    pub(crate) const fn piece(&self) -> usize {
+        match self.probe.body {
+            #[cfg(feature = "regex")]
+            BodyMatch::Pattern { .. } => 1024,
+            _ => 16 * 1024,
+        }
+    }
+
+    /// Work since this was asked last, in units of which a thousand take some milliseconds at worst: only an expression makes any
+    /// that is worth counting.
+    const fn take_work(&mut self) -> usize {
+        #[cfg(feature = "regex")]
+        if let Some(Body { matcher: Matcher::Pattern(search), .. }) = &mut self.body {
+            return search.take_work();
+        }
+        0
+    }
+
     fn begin_body(&mut self, head: &Head, first: &[u8], rest: &[u8]) -> Option<Outcome> {
         if !self.probe.status.iter().any(|range| range.contains(&head.status)) {
             let text = format!("HTTP status {}, which is not a good one", head.status);
@@ -111,7 +156,7 @@ impl Response {
             BodyMatch::Md5(_) => Matcher::Md5(Md5::new()),
             BodyMatch::Sha256(_) => Matcher::Sha256(Sha256::new()),
             #[cfg(feature = "regex")]
-            BodyMatch::Pattern { .. } => Matcher::Pattern(Vec::new()),
+            BodyMatch::Pattern { pattern, .. } => Matcher::Pattern(Box::new(pattern.search())),
         };
         let chunks = head.chunked.then(Chunks::default);
         self.body =
@@ -126,6 +171,10 @@ impl Response {
             if body.chunks.is_some() { body.take_chunks(bytes, limit) } else { body.take(bytes, limit) };
         match found {
             Taken::More => None,
+            #[cfg(feature = "regex")]
+            Taken::Found if matches!(self.probe.body, BodyMatch::Pattern { .. }) => {
+                self.body.take().map(|body| body.finish(&self.probe.body))
+            }
             Taken::Found => Some(Outcome::SUCCESS),
             Taken::End => self.body.take().map(|body| body.finish(&self.probe.body)),
             #[cfg(feature = "regex")]
@@ -173,7 +222,11 @@ impl Body {
             Matcher::Md5(digest) => digest.update(taken),
             Matcher::Sha256(digest) => digest.update(taken),
             #[cfg(feature = "regex")]
-            Matcher::Pattern(page) => page.extend_from_slice(taken),
+            Matcher::Pattern(search) => {
+                if search.take(taken) {
+                    return Taken::Found;
+                }
+            }
         }
         if taken.len() < bytes.len() {
             return Taken::Long;
@@ -203,8 +256,8 @@ impl Body {
                 return Outcome::failure(FailureKind::Content, "the text is not in the body");
             }
             #[cfg(feature = "regex")]
-            (Matcher::Pattern(page), BodyMatch::Pattern { pattern, wanted }) => {
-                return match (pattern.is_in(&page), *wanted) {
+            (Matcher::Pattern(search), BodyMatch::Pattern { pattern, wanted }) => {
+                return match (search.finish(), *wanted) {
                     (true, true) | (false, false) => Outcome::SUCCESS,
                     (false, true) => {
                         let text = format!("the body has nothing that fits {}", pattern.expression());
@@ -481,13 +534,15 @@ mod tests {
         }
         let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello";
         assert_eq!(text(judge(&pattern("hello", true), cut, 7)), "the body was cut off");
-        // An endless page: its beginning is looked at, and no more is kept.
-        for (expression, wanted, good) in [("[xy]z", true, false), ("x+", true, true), ("x+", false, false)] {
+        // An endless page: its beginning is looked at, as far as it takes.
+        for (expression, wanted, last, good) in
+            [("[xy]z", true, 3, false), ("x+", true, 0, true), ("x+", false, 0, false)]
+        {
             let mut endless = Response::new(&pattern(expression, wanted));
             assert_eq!(endless.handle_bytes(b"HTTP/1.0 200 OK\r\n\r\n"), None);
             let (pieces, outcome) =
                 (0..).find_map(|at| Some((at, endless.handle_bytes(&[b'x'; 300])?))).unwrap();
-            assert_eq!((pieces, outcome == Outcome::SUCCESS), (3, good), "{expression}");
+            assert_eq!((pieces, outcome == Outcome::SUCCESS), (last, good), "{expression}");
         }
     }
 

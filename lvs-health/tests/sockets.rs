@@ -13,6 +13,8 @@ use lvs_core::config::ServiceKey;
 use lvs_health::config::{
     BodyMatch, CommandProbe, DnsProbe, HttpProbe, Probe, SocketMethod, SocketProbe, UdpProbe, UdpReply,
 };
+#[cfg(feature = "regex")]
+use lvs_health::config::{Pattern, PatternOptions};
 use lvs_health::sockets::{SocketConfig, SocketProber};
 use lvs_health::{Failure, FailureKind, Outcome, ProbeId, ProbeOrder};
 
@@ -209,7 +211,6 @@ fn two_probes_from_one_port_to_one_server_blame_nobody() {
 #[cfg(feature = "regex")]
 #[test]
 fn a_page_fits_an_expression_or_does_not() {
-    use lvs_health::config::{Pattern, PatternOptions};
     let load = serve(LOCALHOST, b"HTTP/1.0 200 OK\r\n\r\n<p>Load: 12.5 %</p>\n".to_vec());
     let fits = |expression: &str, wanted| {
         let pattern = Pattern::new(expression, PatternOptions::default()).unwrap();
@@ -219,6 +220,86 @@ fn a_page_fits_an_expression_or_does_not() {
     assert_eq!(fits("[Ee]rror", false), Outcome::SUCCESS);
     assert_eq!(failure(fits(r"Load: \d{3}", true)).text(), r"the body has nothing that fits Load: \d{3}");
     assert_eq!(failure(fits("[Ll]oad", false)).kind, FailureKind::Content);
+}
+
+/// A page on which a search for `a.{300}b` never gets to know its way: at each byte it stands at other places of the expression.
+#[cfg(feature = "regex")]
+fn laborious_page() -> (BodyMatch, Vec<u8>) {
+    let options = PatternOptions { dotall: true, ..PatternOptions::default() };
+    let pattern = Pattern::new("a.{300}b", options).unwrap();
+    let mut random = 1u64;
+    let page = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        if random >> 63 == 0 { b'a' } else { b'c' }
+    });
+    let page = b"HTTP/1.0 200 OK\r\n\r\n".iter().copied().chain(page.take(256 * 1024)).collect();
+    (BodyMatch::Pattern { pattern, wanted: false }, page)
+}
+
+#[test]
+#[cfg(feature = "regex")]
+fn a_page_that_is_laborious_to_search_keeps_no_other_server_waiting() {
+    let (body, answer) = laborious_page();
+    let hostile = serve(LOCALHOST, answer);
+    let (_listener, good) = silent();
+    let mut prober = SocketProber::spawn(SocketConfig::new(1), || {}).unwrap();
+    for serial in 100..104 {
+        prober.start(order(serial, hostile, page(body.clone()), Duration::from_secs(20)));
+    }
+    let mut over = 0;
+    let mut longest = Duration::ZERO;
+    for serial in 1..100 {
+        let start = Instant::now();
+        prober.start(order(serial, good, SocketMethod::Tcp, Duration::from_secs(5)));
+        loop {
+            let (id, outcome) = wait_for(&mut prober);
+            assert_eq!(outcome, Outcome::SUCCESS);
+            if id == ProbeId::new(0, serial) {
+                break;
+            }
+            over += 1;
+        }
+        longest = longest.max(start.elapsed());
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(longest < Duration::from_millis(150), "{longest:?}");
+    while over < 4 {
+        assert_eq!(wait_for(&mut prober).1, Outcome::SUCCESS, "it was searched to its end");
+        over += 1;
+    }
+}
+
+/// More than one turn reads, with a text at its end.
+fn long_page() -> (BodyMatch, Vec<u8>) {
+    let page = [b"HTTP/1.0 200 OK\r\n\r\n".as_slice(), &vec![b'x'; 3_000_000], b"the end"].concat();
+    (BodyMatch::Contains(b"the end".to_vec()), page)
+}
+
+fn long(body: BodyMatch) -> HttpProbe {
+    HttpProbe { body, body_limit: 4 << 20, ..HttpProbe::new("/") }
+}
+
+#[test]
+fn a_long_page_is_read_to_its_end() {
+    let (body, answer) = long_page();
+    let server = serve(LOCALHOST, answer);
+    assert_eq!(probe(server, SocketMethod::Http(long(body))), Outcome::SUCCESS);
+}
+
+#[test]
+fn a_prober_whose_thread_has_ended_says_so() {
+    let mut prober = SocketProber::spawn(SocketConfig::new(1), || panic!("the caller's own fault")).unwrap();
+    assert!(!prober.has_ended());
+    prober.start(order(1, closed(), SocketMethod::Tcp, Duration::from_secs(5)));
+    let start = Instant::now();
+    while !prober.has_ended() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(failure(wait_for(&mut prober).1).kind, FailureKind::Refused, "it was told before");
+    prober.start(order(2, closed(), SocketMethod::Tcp, Duration::from_secs(5)));
+    let (id, outcome) = wait_for(&mut prober);
+    assert!(id == ProbeId::new(0, 2) && matches!(outcome, Outcome::Undecided(_)), "{outcome:?}");
 }
 
 #[test]
@@ -422,6 +503,14 @@ mod https {
             }
         });
         (address, certificate.to_vec())
+    }
+
+    #[test]
+    fn a_long_page_is_read_to_its_end() {
+        let (body, answer) = long_page();
+        let (address, _) = serve_tls(answer.leak());
+        let method = SocketMethod::Https(long(body), TlsProbe::new(Trust::NotChecked));
+        assert_eq!(probe(address, method), Outcome::SUCCESS);
     }
 
     fn method(host: Option<&str>, trust: Trust) -> SocketMethod {

@@ -71,7 +71,7 @@ pub trait Follower: Send + Sync {
     /// Why the edit cannot be followed; it is refused then.
     fn before(&self, changes: &[Change]) -> Result<(), String>;
 
-    /// The edit has been carried out, or refused.
+    /// The edit has been carried out, or refused, by [`before`](Self::before) too, which may have done a part.
     fn after(&self, changes: &[Change]);
 }
 
@@ -80,6 +80,21 @@ pub type Teller = dyn Fn(&str) + Send + Sync;
 
 /// Lines of an edit that are told.
 const TOLD_LINES: usize = 8;
+
+/// Carries out an edit with somebody who follows it, if there is one.
+///
+/// # Errors
+/// Why it cannot be followed; it has not been carried out then.
+pub fn followed<T>(
+    follower: Option<&dyn Follower>,
+    changes: &[Change],
+    apply: impl FnOnce() -> T,
+) -> Result<T, String> {
+    let Some(follower) = follower else { return Ok(apply()) };
+    let applied = follower.before(changes).map(|()| apply());
+    follower.after(changes);
+    applied
+}
 
 /// Carries out requests on a group.
 pub struct GroupHandler<M: TableMemory, C> {
@@ -135,7 +150,7 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         self
     }
 
-    /// With somebody who follows the edits that come over the socket. A [`File`] has to tell him of its own.
+    /// With somebody who follows the edits that come over the socket. A [`File`] has to tell him of its own, by [`followed`].
     #[must_use]
     pub fn with_follower(mut self, follower: Arc<dyn Follower>) -> Self {
         self.follower = Some(follower);
@@ -251,14 +266,8 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         let rules = rules::load_onto(text.as_bytes(), &mut model).map_err(|error| refused_rules(&error))?;
         let changes: Vec<Change> = rules.iter().map(|rule| rule.change).collect();
         self.check(&changes)?;
-        if let Some(follower) = &self.follower {
-            follower.before(&changes).map_err(|text| Refusal::new(Fault::Refused, text))?;
-        }
-        let applied = self.apply(&changes);
-        if let Some(follower) = &self.follower {
-            follower.after(&changes);
-        }
-        applied.map_err(|error| {
+        let applied = followed(self.follower.as_deref(), &changes, || self.apply(&changes));
+        applied.map_err(|text| Refusal::new(Fault::Refused, text))?.map_err(|error| {
             let mut refusal = refused(&error);
             refusal.line = rules.get(error.index).map(|rule| rule.line);
             refusal

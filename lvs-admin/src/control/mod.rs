@@ -37,7 +37,7 @@ mod trace;
 
 pub use client::{CallError, Client};
 pub use command::{Command, CommandLine, Name, UsageError, call};
-pub use group::{Check, File, Follower, GroupHandler, Health, Teller};
+pub use group::{Check, File, Follower, GroupHandler, Health, Teller, followed};
 pub use message::{Fault, Knob, MAX_REQUEST, Refusal, Reply, Request, Said, Traced, TracedFrame, VERSION};
 pub use server::{Caller, Handler, MAX_CLIENTS, Server, ServerError};
 pub use trace::{

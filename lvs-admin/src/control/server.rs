@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::stat::Mode;
 
 use super::message::{Answer, Fault, MAX_REQUEST, Refusal, Reply, Request, read_request};
@@ -48,9 +49,9 @@ impl<'a> Caller<'a> {
     /// Sends a line of the answer.
     ///
     /// # Errors
-    /// The client has gone, or has not read for five seconds. The connection is closed then.
+    /// The client has gone, or has not taken the line within five seconds. The connection is closed then.
     pub fn answer(&mut self, reply: Reply) -> io::Result<()> {
-        let sent = self.stream.write_all(&line_of(&Answer::Ok(reply))?);
+        let sent = write_within(self.stream, &line_of(&Answer::Ok(reply))?, ARRIVAL);
         if sent.is_err() {
             // Behind a line that was cut off nothing can be understood.
             let _ = self.stream.shutdown(Shutdown::Both);
@@ -73,7 +74,7 @@ impl<'a> Caller<'a> {
         // A client that has said its last word may still listen; one that has closed the connection does not.
         let mut look = [nix::poll::PollFd::new(self.stream.as_fd(), nix::poll::PollFlags::empty())];
         let seen = nix::poll::poll(&mut look, nix::poll::PollTimeout::ZERO);
-        matches!(seen, Ok(0) | Err(nix::errno::Errno::EINTR))
+        matches!(seen, Ok(0) | Err(Errno::EINTR))
     }
 }
 
@@ -248,6 +249,35 @@ fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
+/// Writes all of it in this time: a client that takes it byte by byte would otherwise keep its place, and the server from ending,
+/// for as long as it likes.
+fn write_within(stream: &UnixStream, mut bytes: &[u8], time: Duration) -> io::Result<()> {
+    let until = Instant::now() + time;
+    // A write that waits goes on as long as there is room now and then: its time-out is for each piece of the kernel's.
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    while !bytes.is_empty() {
+        match nix::sys::socket::send(stream.as_raw_fd(), bytes, flags) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let mut room = [nix::poll::PollFd::new(stream.as_fd(), nix::poll::PollFlags::POLLOUT)];
+                // In milliseconds; what is more than a minute is looked at again then.
+                let left = u16::try_from(left.as_millis()).unwrap_or(60_000);
+                if left == 0 {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                match nix::poll::poll(&mut room, left) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// A client being served.
 struct Conversation {
     stream: UnixStream,
@@ -262,7 +292,6 @@ impl Conversation {
     fn new(stream: UnixStream, stop: Arc<AtomicBool>) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(LOOK))?;
-        stream.set_write_timeout(Some(ARRIVAL))?;
         Ok(Self { stream, stop, arrived: Vec::new(), searched: 0 })
     }
 
@@ -271,7 +300,7 @@ impl Conversation {
             let mut caller = Caller::new(&self.stream, &self.stop);
             let result = read_request(&line).and_then(|request| handler.handle(request, &mut caller));
             if let Err(refusal) = result {
-                self.stream.write_all(&line_of(&Answer::Error(refusal))?)?;
+                write_within(&self.stream, &line_of(&Answer::Error(refusal))?, ARRIVAL)?;
             }
         }
         Ok(())
@@ -292,7 +321,8 @@ impl Conversation {
             self.searched = self.arrived.len();
             if self.arrived.len() > MAX_REQUEST {
                 let text = format!("the request is longer than {MAX_REQUEST} bytes");
-                self.stream.write_all(&line_of(&Answer::Error(Refusal::new(Fault::Malformed, text)))?)?;
+                let line = line_of(&Answer::Error(Refusal::new(Fault::Malformed, text)))?;
+                write_within(&self.stream, &line, ARRIVAL)?;
                 return Ok(None);
             }
             let patience = if self.arrived.is_empty() { IDLE } else { ARRIVAL };
@@ -313,5 +343,32 @@ impl Conversation {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_takes_an_answer_bit_by_bit_is_let_go() {
+        let (server, mut client) = UnixStream::pair().unwrap();
+        let drip = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while client.read(&mut buffer).is_ok_and(|read| read > 0) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let start = Instant::now();
+        let written = write_within(&server, &vec![b'x'; 4 << 20], Duration::from_millis(300));
+        assert!(written.is_err() && start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        drop(server);
+        drip.join().unwrap();
+        let (server, mut client) = UnixStream::pair().unwrap();
+        write_within(&server, b"all of it", Duration::from_secs(5)).unwrap();
+        drop(server);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "all of it");
     }
 }

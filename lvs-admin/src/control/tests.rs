@@ -100,6 +100,46 @@ fn rules_are_carried_out_listed_and_saved() {
     assert_eq!(again.client().services().unwrap().0, services);
 }
 
+/// Follows, or refuses to, and counts how often it was told.
+struct Counting {
+    follows: bool,
+    before: AtomicU32,
+    after: AtomicU32,
+}
+
+impl Follower for Counting {
+    fn before(&self, changes: &[lvs_core::Change]) -> Result<(), String> {
+        self.before.fetch_add(changes.len() as u32, Ordering::Relaxed);
+        if self.follows { Ok(()) } else { Err("no room".to_owned()) }
+    }
+
+    fn after(&self, changes: &[lvs_core::Change]) {
+        self.after.fetch_add(changes.len() as u32, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_edit_that_cannot_be_followed_is_refused_and_taken_back() {
+    let (group, _) = DirectorGroup::new(&config(), Instant::ZERO, NonZeroU16::MIN, &HeapMemory).unwrap();
+    for follows in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let follower = Arc::new(Counting { follows, before: 0.into(), after: 0.into() });
+        let handler = GroupHandler::new(group.clone(), || Instant::ZERO, "0.0.0-test");
+        let handler = handler.with_follower(Arc::clone(&follower) as _);
+        let server = Server::start(&directory.path().join("d.sock"), Arc::new(handler)).unwrap();
+        let result = Client::connect(server.path()).unwrap().rules(RULES);
+        let told = (follower.before.load(Ordering::Relaxed), follower.after.load(Ordering::Relaxed));
+        assert_eq!((told, group.services().len()), ((3, 3), usize::from(follows)));
+        match result {
+            Ok(_) => assert!(follows),
+            Err(CallError::Refused(refusal)) => {
+                assert_eq!((refusal.text.as_str(), follows), ("no room", false));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 #[test]
 fn all_lines_or_none() {
     let bench = Bench::new();

@@ -9,6 +9,8 @@ mod service;
 mod timing;
 
 #[cfg(feature = "regex")]
+pub(crate) use pattern::PatternSearch;
+#[cfg(feature = "regex")]
 pub use pattern::{Pattern, PatternError, PatternOptions};
 pub use probe::{
     BodyMatch, CommandProbe, DnsProbe, HttpProbe, HttpVersion, PathMethod, PathProbe, Probe, SocketMethod,

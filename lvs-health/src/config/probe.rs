@@ -117,8 +117,8 @@ pub enum BodyMatch {
     Md5([u8; 16]),
     /// All of it has this SHA-256 digest.
     Sha256([u8; 32]),
-    /// It contains something that fits a regular expression, or must not. Looked at when all of it is there, or as much as
-    /// [`body_limit`](HttpProbe::body_limit) allows: so much memory may each of the probes under way take.
+    /// It contains something that fits a regular expression, or must not. Looked at as it comes in, as far as
+    /// [`body_limit`](HttpProbe::body_limit); some 100 KiB of memory may each of the probes under way take for it.
     #[cfg(feature = "regex")]
     Pattern {
         /// The expression.

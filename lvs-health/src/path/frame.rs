@@ -110,7 +110,9 @@ enum Kind {
         acknowledgement: u32,
     },
     /// A packet of ours, on its way back to us.
-    SentBack,
+    SentBack {
+        sequence: u32,
+    },
     /// An ICMP error about one of ours.
     Unreachable {
         from: IpAddr,
@@ -228,7 +230,11 @@ impl<'a> Arrival<'a> {
         // Only a client's port is as high as ours. What has it on the source side is a packet of ours.
         let sent_back = flags & (SYN | ACK) == SYN;
         let (ours, theirs) = if sent_back { (from, to) } else { (to, from) };
-        let kind = if sent_back { Kind::SentBack } else { Kind::Tcp { flags, acknowledgement } };
+        let kind = if sent_back {
+            Kind::SentBack { sequence: u32::from_be_bytes(payload.get(4..8)?.try_into().ok()?) }
+        } else {
+            Kind::Tcp { flags, acknowledgement }
+        };
         Some(Self { mac, ours, theirs, packet, kind })
     }
 
@@ -254,20 +260,25 @@ impl<'a> Arrival<'a> {
         matches!(self.kind, Kind::Unreachable { .. })
     }
 
-    /// Whether it quotes a segment of ours with another sequence number: then it is forged, or late.
-    pub(super) const fn quotes_other_than(&self, number: u32) -> bool {
-        matches!(self.kind, Kind::Unreachable { sequence, .. } if sequence != number)
+    /// Whether it brings back or quotes a segment of ours with another sequence number: then it is forged, or late. `None` if we have
+    /// sent none yet.
+    pub(super) fn quotes_other_than(&self, number: Option<u32>) -> bool {
+        matches!(self.kind, Kind::SentBack { sequence } | Kind::Unreachable { sequence, .. } if Some(sequence) != number)
     }
 
     pub(super) const fn failure_kind(&self) -> FailureKind {
-        if matches!(self.kind, Kind::SentBack) { FailureKind::SentBack } else { FailureKind::Unreachable }
+        if matches!(self.kind, Kind::SentBack { .. }) {
+            FailureKind::SentBack
+        } else {
+            FailureKind::Unreachable
+        }
     }
 
     /// What it says, if it is an error.
     pub(super) fn error(&self, server: &IpAddr) -> Option<String> {
         match self.kind {
             Kind::Tcp { .. } => None,
-            Kind::SentBack => Some(format!(
+            Kind::SentBack { .. } => Some(format!(
                 "{server} sent the probe back: the VIP {} is not on lo, and it forwards packets (ip_forward)",
                 self.theirs.ip()
             )),

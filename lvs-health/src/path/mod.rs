@@ -26,9 +26,10 @@ use lvs_core::{Instant, MacAddr, PortId};
 
 use crate::config::{PathMethod, Probe};
 use crate::deadlines::Deadlines;
+use crate::http::Share;
 use crate::monitor::{ProbeId, ProbeOrder};
 use crate::outcome::{FailureKind, Outcome};
-use crate::random::Random;
+use crate::random::Secret;
 use frame::{Arrival, Segment};
 use stream::Stream;
 
@@ -90,7 +91,7 @@ pub struct PathProber {
     first_port: u16,
     /// How many times each place can take another port.
     rounds: u16,
-    random: Random,
+    random: Secret,
     slots: Vec<Option<Slot>>,
     free: VecDeque<u16>,
     /// The round of each place's next port.
@@ -98,6 +99,10 @@ pub struct PathProber {
     deadlines: Deadlines,
     /// Slots with something to send, or to look after.
     ready: VecDeque<u16>,
+    /// What may be read until the next [`handle_timeout`](Self::handle_timeout), by all together.
+    share: Share,
+    /// Slots that have to read and wait for the next share, one after the other.
+    laborious: VecDeque<u16>,
     outcomes: VecDeque<(ProbeId, Outcome)>,
     statistics: PathStatistics,
 }
@@ -132,12 +137,14 @@ impl PathProber {
         Self {
             first_port: *config.ports.start(),
             rounds: (ports / places).max(1),
-            random: Random::new(config.seed),
+            random: Secret::new(config.seed),
             slots: (0..places).map(|_| None).collect(),
             free: (0..places).collect(),
             round: vec![0; usize::from(places)],
             deadlines: Deadlines::new(usize::from(places)),
             ready: VecDeque::with_capacity(usize::from(places)),
+            share: Share::OF_WORK,
+            laborious: VecDeque::new(),
             outcomes: VecDeque::with_capacity(usize::from(places)),
             statistics: PathStatistics::default(),
         }
@@ -230,7 +237,7 @@ impl PathProber {
             self.statistics.other_mac += 1;
             return true;
         }
-        let outcome = slot.handle_arrival(now, &arrival);
+        let outcome = slot.handle_arrival(now, &arrival, &mut self.share);
         self.report(place, outcome);
         self.look_after(now, place);
         true
@@ -238,21 +245,32 @@ impl PathProber {
 
     /// Does what is due. Too early or repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.share = Share::OF_WORK;
         for _ in 0..self.slots.len() {
             let Some(place) = self.deadlines.pop(now) else {
-                return;
+                break;
             };
             let place = place as u16;
             let outcome = self.slots[usize::from(place)].as_mut().and_then(|slot| slot.handle_timeout(now));
             self.report(place, outcome);
             self.look_after(now, place);
         }
+        for _ in 0..self.laborious.len() {
+            if self.share.is_over() {
+                break;
+            }
+            let Some(place) = self.laborious.pop_front() else { break };
+            if let Some(Slot { work: Work::Stream(stream), .. }) = &mut self.slots[usize::from(place)] {
+                stream.begin_turn();
+            }
+            self.look_after(now, place);
+        }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next: in the past if a page is being searched.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        if self.laborious.is_empty() { self.deadlines.next() } else { Some(Instant::ZERO) }
     }
 
     /// The next frame to send, written to `buffer`, which takes 2048 bytes ([`TRANSMIT_BUFFER`](lvs_core::director::TRANSMIT_BUFFER)).
@@ -303,7 +321,13 @@ impl PathProber {
             return;
         };
         let outcome = match &mut slot.work {
-            Work::Stream(stream) => stream.drive(now, slot.over),
+            Work::Stream(stream) => {
+                let outcome = stream.drive(now, slot.over, &mut self.share);
+                if stream.is_laborious() && !self.laborious.contains(&place) {
+                    self.laborious.push_back(place);
+                }
+                outcome
+            }
             Work::HalfOpen { .. } => None,
         };
         self.report(place, outcome);
@@ -316,6 +340,7 @@ impl PathProber {
             }
         } else if slot.over && slot.is_done() && !slot.queued {
             self.slots[usize::from(place)] = None;
+            self.laborious.retain(|laborious| *laborious != place);
             self.deadlines.clear(u32::from(place));
             self.free.push_back(place);
             return;
@@ -331,14 +356,17 @@ impl PathProber {
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
 
 impl Slot {
-    fn handle_arrival(&mut self, now: Instant, arrival: &Arrival<'_>) -> Option<Outcome> {
+    fn handle_arrival(&mut self, now: Instant, arrival: &Arrival<'_>, share: &mut Share) -> Option<Outcome> {
         if self.over && matches!(self.work, Work::HalfOpen { .. }) {
             return None;
         }
         let forged = match &self.work {
-            Work::HalfOpen { sequence, .. } => arrival.quotes_other_than(*sequence),
-            // RFC 1122, 4.2.3.9, lets hosts end a connection that is being made for it, and no other.
-            Work::Stream(stream) => arrival.is_error() && stream.was_connected(),
+            Work::HalfOpen { sequence, .. } => arrival.quotes_other_than(Some(*sequence)),
+            // RFC 1122, 4.2.3.9, lets hosts end a connection that is being made for it, and no other; RFC 5927, section 4.1, wants
+            // them to look at the sequence number first, as anybody can send such an error.
+            Work::Stream(stream) => {
+                arrival.is_error() && stream.was_connected() || arrival.quotes_other_than(stream.sequence())
+            }
         };
         if forged {
             return None;
@@ -362,7 +390,7 @@ impl Slot {
                 None
             }
             Work::Stream(stream) => {
-                let outcome = stream.handle_packet(now, arrival.packet, self.over);
+                let outcome = stream.handle_packet(now, arrival.packet, self.over, share);
                 outcome.map(|outcome| self.with_names(outcome))
             }
         }

@@ -12,7 +12,7 @@ use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::config::HttpProbe;
-use crate::http::{self, Response};
+use crate::http::{self, Response, Share};
 use crate::outcome::{FailureKind, Outcome};
 
 /// Bytes a server may send before they are read.
@@ -30,6 +30,10 @@ pub(super) struct Stream {
     sent: usize,
     response: Option<Response>,
     connected: bool,
+    /// Sequence number of the SYN that was sent.
+    sequence: Option<u32>,
+    /// It waits for a turn to read.
+    laborious: bool,
 }
 
 impl Stream {
@@ -67,33 +71,54 @@ impl Stream {
             sent: 0,
             response: http.map(Response::new),
             connected: false,
+            sequence: None,
+            laborious: false,
         }
     }
 
     /// A packet for this connection.
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: &[u8], over: bool) -> Option<Outcome> {
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        over: bool,
+        share: &mut Share,
+    ) -> Option<Outcome> {
         // What the window allows at once, with headers: more than that nobody honest sends.
         if packet.len() <= WINDOW + 256 {
             self.wire.arrived.clear();
             self.wire.arrived.extend_from_slice(packet);
         }
-        self.drive(now, over)
+        self.drive(now, over, share)
     }
 
     /// Lets the stack work. Answers the outcome when it is known.
-    pub(super) fn drive(&mut self, now: Instant, over: bool) -> Option<Outcome> {
+    pub(super) fn drive(&mut self, now: Instant, over: bool, share: &mut Share) -> Option<Outcome> {
         self.interface.poll(stack_time(now), &mut self.wire, &mut self.sockets);
         if over {
+            self.laborious = false;
             return None;
         }
-        let outcome = self.advance();
+        if self.laborious {
+            return None;
+        }
+        let outcome = self.advance(share);
         if outcome.is_some() || self.sent > 0 {
             self.interface.poll(stack_time(now), &mut self.wire, &mut self.sockets);
         }
         outcome
     }
 
-    fn advance(&mut self) -> Option<Outcome> {
+    /// Whether it has to read and the share was over. Nothing is read until it has [a turn](Self::begin_turn).
+    pub(super) const fn is_laborious(&self) -> bool {
+        self.laborious
+    }
+
+    pub(super) const fn begin_turn(&mut self) {
+        self.laborious = false;
+    }
+
+    fn advance(&mut self, share: &mut Share) -> Option<Outcome> {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.handle);
         self.connected |= socket.may_send();
         if !self.connected {
@@ -108,11 +133,21 @@ impl Stream {
             self.sent += socket.send_slice(&self.request[self.sent..]).unwrap_or(0);
         }
         while socket.can_recv() {
-            // The closure takes all there is; the ring's two halves are two rounds.
-            let taken = socket.recv(|bytes| (bytes.len(), response.handle_bytes(bytes)));
-            if let Ok(Some(outcome)) = taken {
-                socket.abort();
-                return Some(outcome);
+            if share.is_over() {
+                self.laborious = true;
+                return None;
+            }
+            let taken = socket.recv(|bytes| {
+                let piece = bytes.len().min(response.piece());
+                (piece, (piece, response.handle_bytes(&bytes[..piece])))
+            });
+            match taken {
+                Ok((_, Some(outcome))) => {
+                    socket.abort();
+                    return Some(outcome);
+                }
+                Ok((piece, None)) => share.take(piece, response),
+                Err(_) => break,
             }
         }
         match socket.state() {
@@ -130,6 +165,11 @@ impl Stream {
 
     pub(super) const fn was_connected(&self) -> bool {
         self.connected
+    }
+
+    /// The sequence number of the SYN, as soon as it has been sent.
+    pub(super) const fn sequence(&self) -> Option<u32> {
+        self.sequence
     }
 
     /// Ends it with RST.
@@ -150,6 +190,7 @@ impl Stream {
     pub(super) fn take_output(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let packet = self.wire.leaving.pop_front()?;
         buffer.get_mut(..packet.len())?.copy_from_slice(&packet);
+        self.sequence = self.sequence.or_else(|| sequence_of(&packet));
         Some(packet.len())
     }
 
@@ -161,6 +202,12 @@ impl Stream {
         let at = self.interface.poll_at(stack_time(now), &self.sockets)?;
         Some(Instant::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)))
     }
+}
+
+/// The sequence number of a TCP packet that the stack made: without IP options.
+fn sequence_of(packet: &[u8]) -> Option<u32> {
+    let header = if packet.first()? >> 4 == 4 { 20 } else { 40 };
+    Some(u32::from_be_bytes(packet.get(header + 4..header + 8)?.try_into().ok()?))
 }
 
 fn stack_time(now: Instant) -> StackInstant {

@@ -350,9 +350,35 @@ fn a_probe_address_of_the_kernels_is_asked_half_open_only() {
     assert_eq!(world.prober.statistics().fallbacks, 1);
 }
 
+#[test]
+#[cfg(feature = "regex")]
+fn a_page_that_is_laborious_to_search_is_searched_in_turns() {
+    let options = crate::config::PatternOptions { dotall: true, ..Default::default() };
+    let pattern = crate::config::Pattern::new("a.{300}b", options).unwrap();
+    let mut random = crate::random::Random::new(1);
+    let body: Vec<u8> = (0..60_000).map(|_| if random.next() >> 63 == 0 { b'a' } else { b'c' }).collect();
+    let page = [b"HTTP/1.0 200 OK\r\n\r\n", &body[..]].concat();
+    let mut world = World::new(false, Does::Sends(page, Duration::ZERO, false));
+    let probe = HttpProbe { body: BodyMatch::Pattern { pattern, wanted: false }, ..HttpProbe::new("/alive") };
+    world.prober.start(world.now, &order(1, vip(false), PathMethod::Http(probe)), &route(false));
+    let mut turns = 0;
+    let outcome = (0..1000).find_map(|_| {
+        world.step();
+        turns += usize::from(!world.prober.laborious.is_empty());
+        world.prober.poll_outcome()
+    });
+    assert_eq!(outcome, Some((ProbeId::new(0, 1), Outcome::SUCCESS)));
+    assert!(turns >= 15, "some 2048 unknown steps in one turn: {turns}");
+    assert!(world.prober.laborious.is_empty());
+}
+
 /// Starts a half-open probe and answers its port and sequence number.
 fn started(world: &mut World) -> (u16, u32) {
-    world.prober.start(world.now, &order(1, vip(false), PathMethod::HalfOpen), &route(false));
+    started_by(world, PathMethod::HalfOpen)
+}
+
+fn started_by(world: &mut World, method: PathMethod) -> (u16, u32) {
+    world.prober.start(world.now, &order(1, vip(false), method), &route(false));
     world.step();
     let frame = world.sent.last().unwrap();
     (u16::from_be_bytes([frame[34], frame[35]]), u32::from_be_bytes(frame[38..42].try_into().unwrap()))
@@ -393,9 +419,32 @@ fn forged_and_damaged_answers_decide_nothing() {
 }
 
 #[test]
+fn a_syn_that_was_sent_back_is_the_probes_own() {
+    for method in [PathMethod::HalfOpen, PathMethod::Connect] {
+        let mut world = World::new(false, Does::Nothing);
+        let (_, sequence) = started_by(&mut world, method);
+        let mut back = world.sent.last().unwrap().clone();
+        back[6..12].copy_from_slice(&SERVER_MAC.0);
+        let summed = Meta { checksum_valid: true, ..Meta::default() };
+        back[38..42].copy_from_slice(&(sequence ^ 1).to_be_bytes());
+        assert!(world.prober.handle_frame(world.now, &summed, &back));
+        assert_eq!(world.prober.poll_outcome(), None);
+        back[38..42].copy_from_slice(&sequence.to_be_bytes());
+        assert!(world.prober.handle_frame(world.now, &summed, &back));
+        assert_eq!(failure(world.prober.poll_outcome().unwrap().1).kind, FailureKind::SentBack);
+    }
+}
+
+#[test]
 fn an_icmp_error_must_quote_the_probe() {
+    for method in [PathMethod::HalfOpen, PathMethod::Connect] {
+        check_icmp_errors(method);
+    }
+}
+
+fn check_icmp_errors(method: PathMethod) {
     let mut world = World::new(false, Does::Nothing);
-    let (_, _) = started(&mut world);
+    let (_, _) = started_by(&mut world, method);
     let syn = world.sent.last().unwrap()[14..].to_vec();
     let icmp = |quoted: &[u8]| {
         let mut message = vec![3, 13, 0, 0, 0, 0, 0, 0];

@@ -14,12 +14,14 @@ use crate::config::{SocketMethod, SocketProbe, UdpReply};
 use crate::dns;
 use crate::outcome::{FailureKind, Outcome};
 
-/// Datagrams read in one go; a server that sends more is not waited for.
+/// Datagrams read in one go. What nobody asked for is no answer, and may be somebody else's with the server's address: it neither
+/// fails a probe nor keeps others waiting.
 const READS: usize = 16;
 
 pub(super) struct Datagram {
     socket: Socket,
     expects: Expects,
+    more: bool,
 }
 
 enum Expects {
@@ -56,10 +58,16 @@ impl Datagram {
         socket.connect(&target.into()).map_err(told)?;
         socket.send(&message).map_err(told)?;
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE).map_err(told)?;
-        Ok(Self { socket, expects })
+        Ok(Self { socket, expects, more: false })
+    }
+
+    /// Whether there was more to read than one call may. The system does not tell of it again.
+    pub(super) const fn has_more(&self) -> bool {
+        self.more
     }
 
     pub(super) fn advance(&mut self, target: SocketAddr) -> Option<Outcome> {
+        self.more = false;
         let mut buffer = [0; 2048];
         for _ in 0..READS {
             match (&self.socket).read(&mut buffer) {
@@ -72,10 +80,8 @@ impl Datagram {
                 Err(error) => return Some(from_error(&error, target)),
             }
         }
-        Some(Outcome::failure(
-            FailureKind::Malformed,
-            format!("{target} sends datagrams that nobody asked for"),
-        ))
+        self.more = true;
+        None
     }
 
     fn judge(&self, bytes: &[u8], target: SocketAddr) -> Option<Outcome> {
@@ -139,4 +145,31 @@ fn ping(probe: &SocketProbe, target: SocketAddr, random: u64) -> Result<(Socket,
         message[2..4].copy_from_slice(&sum.to_be_bytes());
     }
     Ok((socket, message, Expects::Ping(reply, token)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DnsProbe;
+
+    #[test]
+    fn datagrams_that_nobody_asked_for_are_passed_over() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = server.local_addr().unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let probe = SocketProbe::new(SocketMethod::Dns(DnsProbe::default()));
+        let mut datagram = Datagram::send(&probe, target, 7, poll.registry(), Token(0)).unwrap();
+        let mut query = [0; 512];
+        let (length, client) = server.recv_from(&mut query).unwrap();
+        for _ in 0..2 * READS {
+            server.send_to(b"anything", client).unwrap();
+        }
+        query[2] = 0x81;
+        server.send_to(&query[..length], client).unwrap();
+        for _ in 0..2 {
+            assert_eq!((datagram.advance(target), datagram.has_more()), (None, true));
+        }
+        assert_eq!((datagram.advance(target), datagram.has_more()), (Some(Outcome::SUCCESS), false));
+        assert_eq!((datagram.advance(target), datagram.has_more()), (None, false));
+    }
 }

@@ -26,7 +26,7 @@ use crate::config::{Probe, SocketMethod, SocketProbe};
 use crate::deadlines::Deadlines;
 use crate::monitor::{ProbeId, ProbeOrder};
 use crate::outcome::{FailureKind, Outcome};
-use crate::random::Random;
+use crate::random::Secret;
 use command::Command;
 use datagram::Datagram;
 use stream::Stream;
@@ -81,10 +81,11 @@ impl SocketProber {
             wake: Box::new(wake),
             stop: stop.clone(),
             started: std::time::Instant::now(),
-            random: Random::new(config.seed),
+            random: Secret::new(config.seed),
             jobs: (0..places).map(|_| None).collect(),
             free: (0..config.max_in_flight).rev().collect(),
             deadlines: Deadlines::new(places),
+            laborious: VecDeque::new(),
             commands: 0,
             dying: Vec::new(),
         };
@@ -104,6 +105,13 @@ impl SocketProber {
                 self.refused.push_back((order.id, Outcome::undecided("the thread for probes has ended")));
             }
         }
+    }
+
+    /// Whether its thread has ended, which takes a panic: probes under way are not told of any more, and none can be started. Another
+    /// prober can take its place.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// The next probe that has ended.
@@ -131,10 +139,12 @@ struct Worker {
     wake: Box<dyn Fn() + Send>,
     stop: Arc<AtomicBool>,
     started: std::time::Instant,
-    random: Random,
+    random: Secret,
     jobs: Vec<Option<Job>>,
     free: Vec<u16>,
     deadlines: Deadlines,
+    /// Jobs with more to read than one call may. One of them goes on between two looks at everything else.
+    laborious: VecDeque<u16>,
     commands: u16,
     /// Commands that were killed and are not yet gone.
     dying: Vec<std::process::Child>,
@@ -153,6 +163,17 @@ enum Work {
     Command(Command),
 }
 
+impl Work {
+    /// Whether there was more to read than one turn allows.
+    const fn has_more(&self) -> bool {
+        match self {
+            Self::Stream(stream) => stream.has_more(),
+            Self::Datagram(datagram) => datagram.has_more(),
+            Self::Command(_) => false,
+        }
+    }
+}
+
 /// How often it is looked whether a command has ended.
 const COMMAND_LOOK: Duration = Duration::from_millis(10);
 
@@ -164,12 +185,18 @@ impl Worker {
             if self.commands > 0 || !self.dying.is_empty() {
                 wait = Some(wait.map_or(COMMAND_LOOK, |wait| wait.min(COMMAND_LOOK)));
             }
+            if !self.laborious.is_empty() {
+                wait = Some(Duration::ZERO);
+            }
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
             }
             for event in &events {
-                if let Ok(place) = u16::try_from(event.token().0) {
+                // A laborious one has its turn, and is told nothing new by this.
+                if let Ok(place) = u16::try_from(event.token().0)
+                    && !self.laborious.contains(&place)
+                {
                     self.advance(place);
                 }
             }
@@ -183,6 +210,9 @@ impl Worker {
             let now = self.now();
             while let Some(place) = self.deadlines.pop(now) {
                 self.time_out(place as u16);
+            }
+            if let Some(place) = self.laborious.pop_front() {
+                self.advance(place);
             }
         }
         for job in self.jobs.iter_mut().filter_map(Option::take) {
@@ -251,8 +281,10 @@ impl Worker {
             Work::Datagram(datagram) => datagram.advance(job.target),
             Work::Command(command) => command.advance(),
         };
-        if let Some(outcome) = outcome {
-            self.finish(place, outcome);
+        match (outcome, &job.work) {
+            (Some(outcome), _) => self.finish(place, outcome),
+            (None, work) if work.has_more() => self.laborious.push_back(place),
+            (None, _) => {}
         }
     }
 
@@ -290,6 +322,7 @@ impl Worker {
                 self.dying.push(command.kill());
             }
             self.deadlines.clear(u32::from(place));
+            self.laborious.retain(|laborious| *laborious != place);
             self.free.push(place);
             self.report(job.id, outcome);
         }

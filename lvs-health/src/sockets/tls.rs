@@ -14,7 +14,7 @@ mod session {
     use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
     use crate::config::{HttpProbe, TlsProbe, Trust};
-    use crate::http::Response;
+    use crate::http::{Response, Share};
     use crate::outcome::{FailureKind, Outcome};
 
     /// The client's side of one TLS connection.
@@ -70,34 +70,25 @@ mod session {
             self.0.writer().write_all(bytes)
         }
 
+        /// Goes on until there is nothing to read, which is an error, or the share is over, which is `None`.
         pub(in crate::sockets) fn advance(
             &mut self,
             socket: &mut (impl Read + Write),
             response: &mut Response,
+            share: &mut Share,
         ) -> io::Result<Option<Outcome>> {
             let mut buffer = [0; 16 * 1024];
+            let piece = response.piece().min(buffer.len());
+            let mut closed = false;
             loop {
-                while self.0.wants_write() {
-                    if let Err(error) = self.0.write_tls(socket) {
-                        if error.kind() == io::ErrorKind::WouldBlock {
-                            break;
-                        }
-                        return Err(error);
-                    }
-                }
-                let read = self.0.read_tls(socket)?;
-                if let Err(error) = self.0.process_new_packets() {
-                    // The alert tells the server why; whether it arrives is all the same.
-                    let _ = self.0.write_tls(socket);
-                    return Ok(Some(Outcome::failure(FailureKind::Tls, format!("TLS: {error}"))));
-                }
-                loop {
-                    match self.0.reader().read(&mut buffer) {
+                while !share.is_over() {
+                    match self.0.reader().read(&mut buffer[..piece]) {
                         Ok(0) => return Ok(Some(response.handle_end())),
                         Ok(taken) => {
                             if let Some(outcome) = response.handle_bytes(&buffer[..taken]) {
                                 return Ok(Some(outcome));
                             }
+                            share.take(taken, response);
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                         // Many servers close without saying so inside TLS; a body with a length or digest shows if it was cut.
@@ -107,9 +98,29 @@ mod session {
                         Err(error) => return Err(error),
                     }
                 }
-                if read == 0 {
+                if share.is_over() {
+                    return Ok(None);
+                }
+                if closed {
                     let text = "the connection was closed during the TLS handshake";
                     return Ok(Some(Outcome::failure(FailureKind::Tls, text)));
+                }
+                while self.0.wants_write() {
+                    if let Err(error) = self.0.write_tls(socket) {
+                        if error.kind() == io::ErrorKind::WouldBlock {
+                            break;
+                        }
+                        return Err(error);
+                    }
+                }
+                // Messages of TLS itself are bytes too: there may be any number of them.
+                let read = self.0.read_tls(socket)?;
+                share.take(read, response);
+                closed = read == 0;
+                if let Err(error) = self.0.process_new_packets() {
+                    // The alert tells the server why; whether it arrives is all the same.
+                    let _ = self.0.write_tls(socket);
+                    return Ok(Some(Outcome::failure(FailureKind::Tls, format!("TLS: {error}"))));
                 }
             }
         }
@@ -183,7 +194,7 @@ mod session {
     use std::net::SocketAddr;
 
     use crate::config::{HttpProbe, TlsProbe};
-    use crate::http::Response;
+    use crate::http::{Response, Share};
     use crate::outcome::Outcome;
 
     /// There is none: no value of it can be made.
@@ -204,6 +215,7 @@ mod session {
             &mut self,
             _: &mut (impl Read + Write),
             _: &mut Response,
+            _: &mut Share,
         ) -> io::Result<Option<Outcome>> {
             match *self {}
         }

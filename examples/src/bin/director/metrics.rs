@@ -1,5 +1,6 @@
 //! What can be seen of the director over HTTP: the pieces that `lvs_admin::metrics` shows, put together when somebody looks.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -168,9 +169,9 @@ where
         addresses.extend(self.health.watched());
         addresses.sort_unstable();
         addresses.dedup();
-        let mut all: Vec<NeighbourReport> = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
         for route in addresses.into_iter().filter_map(|address| self.group.route(address)) {
-            if all.iter().any(|known| known.address == route.next_hop) {
+            if !seen.insert(route.next_hop) {
                 continue;
             }
             let InterfaceId(number) = route.interface;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lvs_admin::config::forecast::Forecast;
 use lvs_admin::config::{Configuration, Difference, Loaded, ServerOrder, Service, difference};
-use lvs_admin::control::{Check, File, Follower};
+use lvs_admin::control::{Check, File, Follower, followed};
 use lvs_admin::json::Plan;
 use lvs_admin::model::Model;
 use lvs_core::InterfaceConfig;
@@ -155,13 +155,8 @@ where
             let Step { monitored, strayed, found, services, .. } = self.step(&loaded, &paused);
             let services = services?;
             let changes = health::without_servers_of(&monitored, &strayed, found.changes.clone());
-            if let Some(follower) = &self.follower {
-                follower.before(&changes)?;
-            }
-            let applied = self.group.apply(self.clock.now(), &changes);
-            if let Some(follower) = &self.follower {
-                follower.after(&changes);
-            }
+            let apply = || self.group.apply(self.clock.now(), &changes);
+            let applied = followed(self.follower.as_deref(), &changes, apply)?;
             applied.map_err(|error| locate(&loaded, &changes, error))?;
             paused.configure(&services, &strayed)?;
             self.keep(new.clone());

@@ -267,7 +267,7 @@ fn page(check: &HttpCheck, url: &Url, patterns: &mut Patterns) -> Result<HttpPro
     Ok(probe)
 }
 
-/// The text of an expression that means nothing but itself: found as it comes in, without keeping the page.
+/// The text of an expression that means nothing but itself: found without states that are remembered.
 fn plain(pattern: &Pattern) -> Option<Vec<u8>> {
     /// The longest that is looked for as a text.
     const LONGEST: usize = 1024;

@@ -13,6 +13,7 @@
 mod convert;
 mod outbox;
 mod report;
+mod sockets;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -33,11 +34,12 @@ use lvs_examples::clock::Clock;
 use lvs_health::config::{MonitorConfig, Probe, ServiceHealth};
 use lvs_health::monitor::Forced;
 use lvs_health::path::{PathConfig, PathProber, Route};
-use lvs_health::sockets::{SocketConfig, SocketProber};
+use lvs_health::sockets::SocketProber;
 use lvs_health::{Monitor, Outcome, ProbeOrder};
 
 pub(crate) use self::convert::{has_ping, is_monitored, notes, services};
 pub(crate) use self::outbox::Outbox;
+use self::sockets::Sockets;
 
 /// The longest wait: a wake-up that came just before it is made up for.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
@@ -64,8 +66,7 @@ pub(crate) struct Health<M: TableMemory> {
 struct State {
     monitor: Monitor,
     path: PathProber,
-    sockets: Option<SocketProber>,
-    seed: u64,
+    sockets: Sockets,
     /// Probes whose server's Ethernet address is being asked for, and when each is over.
     waiting: Vec<(Instant, ProbeOrder)>,
     /// Real servers whose Ethernet addresses are asked for though they may serve nobody.
@@ -135,8 +136,7 @@ impl<M: TableMemory> Health<M> {
         let state = State {
             monitor: Monitor::new(monitor_config(services, seed)),
             path: PathProber::new(&PathConfig::new(seed.rotate_left(17))),
-            sockets: None,
-            seed: seed.rotate_left(34),
+            sockets: Sockets::new(seed.rotate_left(34)),
             waiting: Vec::new(),
             watched: BTreeSet::new(),
         };
@@ -239,7 +239,7 @@ impl<M: TableMemory> Health<M> {
         while let Some((id, outcome)) = state.path.poll_outcome() {
             state.monitor.handle_result(now, id, outcome);
         }
-        while let Some((id, outcome)) = state.sockets.as_mut().and_then(SocketProber::poll_outcome) {
+        while let Some((id, outcome)) = state.sockets.poll_outcome() {
             state.monitor.handle_result(now, id, outcome);
         }
         state.monitor.handle_timeout(now);
@@ -271,14 +271,8 @@ impl<M: TableMemory> Health<M> {
     /// Starts a probe that is over then; or lets it wait while its server is being asked for its Ethernet address.
     fn start(&self, state: &mut State, now: Instant, over: Instant, mut order: ProbeOrder) {
         if matches!(*order.probe, Probe::Socket(_)) {
-            if state.sockets.is_none() {
-                let alarm = Arc::clone(&self.alarm);
-                match SocketProber::spawn(SocketConfig::new(state.seed), move || alarm.ring()) {
-                    Ok(sockets) => state.sockets = Some(sockets),
-                    Err(error) => tracing::error!("health checks over sockets: {error}"),
-                }
-            }
-            match &mut state.sockets {
+            let alarm = Arc::clone(&self.alarm);
+            match state.sockets.prober(|config| SocketProber::spawn(config, move || alarm.ring())) {
                 Some(sockets) => sockets.start(order),
                 None => {
                     state.monitor.handle_result(now, order.id, undecided("there is no thread for probes"));
