@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use clap::ValueEnum;
 use lvs_core::config::ServiceKey;
-use lvs_core::{Change, FrameIo, InterfaceConfig, MacAddr, PortId, Subnet};
+use lvs_core::{FrameIo, InterfaceConfig, MacAddr, PortId, Subnet};
 use lvs_io_tap::{KernelEnd, KernelEndConfig, TapConfig, TapIo};
 use lvs_io_xdp::{AddressError, OpenError, Warning, XdpConfig, XdpIo};
 
@@ -43,27 +43,14 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The addresses of a director with these interfaces after these changes. `host_has` says which of its addresses
-    /// the host's kernel has.
+    /// The director's own addresses on these interfaces. `host_has` says which of them the host's kernel has.
     #[must_use]
-    pub fn of(interfaces: &[InterfaceConfig], changes: &[Change], host_has: impl Fn(IpAddr) -> bool) -> Self {
-        let mut services: Vec<ServiceKey> = Vec::new();
-        let mut marks: Vec<Subnet> = Vec::new();
-        for change in changes {
-            match *change {
-                Change::AddService(service) => services.push(service.key),
-                Change::RemoveService(key) => services.retain(|service| *service != key),
-                Change::AddMarkRule(rule) => marks.push(rule.destination),
-                Change::ClearMarkRules => marks.clear(),
-                Change::Clear => (services, marks) = (Vec::new(), Vec::new()),
-                _ => {}
-            }
-        }
+    pub fn of(interfaces: &[InterfaceConfig], host_has: impl Fn(IpAddr) -> bool) -> Self {
         let own = interfaces.iter().flat_map(|interface| &interface.addresses);
         let (left, taken): (Vec<_>, Vec<_>) =
             own.map(|dip| dip.address()).partition(|address| host_has(*address));
         let subnets = |addresses: Vec<IpAddr>| addresses.into_iter().filter_map(single).collect();
-        Self { take: subnets(taken), leave: subnets(left) }.and(services, marks)
+        Self { take: subnets(taken), leave: subnets(left) }
     }
 
     /// The same with these services and these destinations of mark rules besides.
@@ -230,7 +217,6 @@ pub const fn link_local(mac: MacAddr) -> Ipv6Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lvs_core::config::{MarkRule, PortRange, PortRanges, Protocol, SchedulerKind, ServiceConfig};
 
     fn subnets(texts: &[&str]) -> Vec<Subnet> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -249,32 +235,18 @@ mod tests {
         InterfaceConfig { addresses, ..InterfaceConfig::new(PortId(0), mac, "10.0.0.1/8".parse().unwrap()) }
     }
 
-    fn service(address: &str, port: u16) -> ServiceConfig {
-        ServiceConfig::new(ServiceKey::tcp(address.parse().unwrap(), port), SchedulerKind::RoundRobin)
-    }
-
     #[test]
     fn services_marks_and_own_addresses_are_taken_and_the_hosts_left() {
-        let ports = PortRanges::new(&[PortRange { first: 1, last: 9 }]).unwrap();
-        let destination = "10.9.0.0/16".parse().unwrap();
-        let mark = MarkRule { mark: 1, protocol: Protocol::Tcp, destination, ports };
-        let changes = [
-            Change::AddService(service("10.0.0.250", 80)),
-            Change::AddService(service("10.0.0.250", 443)),
-            Change::AddService(service("fd00::250", 80)),
-            Change::AddMarkRule(mark),
-        ];
+        let key = |address: &str, port| ServiceKey::tcp(address.parse().unwrap(), port);
         let interfaces = [interface(&["10.0.0.208/24", "fd00::208/64"])];
-        let of = |changes: &[Change]| Addresses::of(&interfaces, changes, |address| address.is_ipv6());
+        let own = Addresses::of(&interfaces, |address| address.is_ipv6());
+        assert_eq!(own.take, subnets(&["10.0.0.208/32"]));
+        // Two services of one address are one address.
+        let services = [key("10.0.0.250", 80), key("10.0.0.250", 443), key("fd00::250", 80)];
         let expected = Addresses {
             take: subnets(&["10.0.0.208/32", "10.0.0.250/32", "10.9.0.0/16", "fd00::250/128"]),
             leave: subnets(&["fd00::208/128"]),
         };
-        assert_eq!(of(&changes), expected);
-        // One service of an address goes and another stays.
-        let removed = [&changes[..], &[Change::RemoveService(service("10.0.0.250", 80).key)]].concat();
-        assert_eq!(of(&removed), expected);
-        let cleared = [&changes[..], &[Change::Clear]].concat();
-        assert_eq!(of(&cleared).take, subnets(&["10.0.0.208/32"]));
+        assert_eq!(own.and(services, ["10.9.0.0/16".parse().unwrap()]), expected);
     }
 }

@@ -45,6 +45,11 @@ fn edits() -> Outcome {
     assert_eq!(kept.get("/", SHORT)?.body, "server1");
 
     client.rules(&format!("-a -t {vip} -r {}\n-a -t {vip} -r {}\n", rip(1), rip(2)))?;
+    // A line of the log says what was done, whole.
+    director.wait_for(&format!("edit: -a -t {vip} -r {}", rip(1)), 1, SHORT)?;
+    client.rules(&format!("-e -t {vip} -r {} -w 2 -x 100000 -y 90000\n", rip(1)))?;
+    director.wait_for(&format!("edit: -e -t {vip} -r {} -w 2 -x 100000 -y 90000", rip(1)), 1, SHORT)?;
+    client.rules(&format!("-e -t {vip} -r {} -w 1\n", rip(1)))?;
     let fetch = || http::get(&cluster.net.client, vip, "/", SHORT).map(|page| page.body);
     let mut seen: Vec<String> = (0..3).map(|_| fetch()).collect::<Result<_, _>>()?;
     seen.sort();

@@ -78,8 +78,9 @@ pub trait Follower: Send + Sync {
 /// What hears of every edit that was carried out, in words as on a command line; long ones are cut short.
 pub type Teller = dyn Fn(&str) + Send + Sync;
 
-/// Lines of an edit that are told.
+/// Lines of an edit that are told, and how long they may be: a rule is told whole.
 const TOLD_LINES: usize = 8;
+const TOLD_CHARS: usize = 400;
 
 /// Carries out an edit with somebody who follows it, if there is one.
 ///
@@ -252,7 +253,8 @@ impl<M: TableMemory, C: Fn() -> Instant> GroupHandler<M, C> {
         let Some(teller) = &self.teller else { return };
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         for line in lines.by_ref().take(TOLD_LINES) {
-            teller(&crate::explain::shortened(line));
+            let printable = line.chars().map(|c| if c.is_control() { '?' } else { c });
+            teller(&printable.take(TOLD_CHARS).collect::<String>());
         }
         match lines.count() {
             0 => {}

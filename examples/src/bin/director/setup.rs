@@ -96,8 +96,7 @@ impl Setup {
         check_reach(&setup.config.interfaces, &loaded)?;
         let changes = loaded.configuration.changes();
         setup.check_host(&host, &changes, configuration.allow_local_vip)?;
-        let mut own =
-            Addresses::of(&setup.config.interfaces, &[], |address| host.holder_of(address).is_some());
+        let mut own = Addresses::of(&setup.config.interfaces, |address| host.holder_of(address).is_some());
         let probes = setup.config.probes.iter().flat_map(|probes| &probes.addresses);
         own.take.extend(probes.filter_map(|address| single(*address)));
         setup.addresses = own;

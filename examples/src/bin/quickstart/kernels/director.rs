@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lvs_core::config::SchedulerKind;
+use lvs_core::config::{SchedulerKind, ServiceKey};
 use lvs_core::connection::ConnectionRecord;
 use lvs_core::listing::ServiceListing;
 use lvs_core::{Director, DirectorConfig, Event, FrameIo, InterfaceConfig, PortId};
@@ -152,7 +152,9 @@ impl Thread {
             Io::Xdp => {
                 let interfaces = std::slice::from_ref(&interface);
                 // The director's kernel has the DIP.
-                let addresses = Addresses::of(interfaces, &rules(network, options.scheduler), |_| true);
+                let vip = network.virtual_service;
+                let service = ServiceKey::tcp(vip.ip(), vip.port());
+                let addresses = Addresses::of(interfaces, |_| true).and([service], []);
                 let mut io = open_xdp(&[name.to_owned()], interfaces, &addresses)?;
                 self.operate(&mut io, interface, network, options.scheduler)
             }
